@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// The register tile compiled for AVX-512F.
+#include "backends/kokkos/tile_body.hpp"
+#include "backends/kokkos/tile_variants.hpp"
+
+namespace isaribi::kokkos {
+
+HostTile<float> avx512_tile_f32() {
+  return {8, run_tile<float, 8, 64, 1>, "avx512"};
+}
+HostTile<double> avx512_tile_f64() {
+  return {8, run_tile<double, 8, 64, 1>, "avx512"};
+}
+
+}  // namespace isaribi::kokkos

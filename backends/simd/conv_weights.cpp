@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT
+// Weight gradients. One item of work is a block of kSampleBlock samples: its gradient is summed in
+// f32 into a private [K, O] array (K = taps x input channels), image group by image group; rounds
+// of blocks are then added in f64 in the order of the blocks. The arithmetic depends on neither
+// the number of threads nor, beyond f64 additions, the number of ranks. With more threads than
+// blocks, several threads share the tiles of one block.
+#include <algorithm>
+#include <cstring>
+
+#include "backends/simd/conv.hpp"
+#include "backends/simd/norm.hpp"
+#include "backends/simd/parallel.hpp"
+
+namespace isaribi::simd {
+namespace {
+
+constexpr std::int64_t kStripElements = 24 * 1024;
+
+/// A piece of the weight gradient: `runs` runs of `run` consecutive elements of K.
+struct Piece {
+  std::int64_t offset;    // first element in the padded input, relative to the pixel's origin
+  std::int64_t k;         // its row in the accumulator
+  std::int64_t run_step;  // between runs, in the input; in K they follow each other
+  int runs, run;
+};
+
+struct Weights {
+  const ConvWork& work;
+  const float* dy;
+  std::int64_t p, q, o;     // extents of dy
+  std::int64_t k, group_o;  // accumulator per group: [k, padded_o]
+  std::int64_t padded_o;
+  int vectors;
+  std::int64_t strip_rows;  // output rows per strip
+  std::int64_t images;      // images per strip, > 1 only when whole images fit
+  std::int64_t in_rows;     // padded input rows per strip
+};
+
+int choose_vectors(const Kernels& k, std::int64_t channels) {
+  const auto all = static_cast<int>((channels + k.lanes - 1) / k.lanes);
+  if (all <= 3) return all;
+  return all % 3 == 0 && all % 2 != 0 ? 3 : 2;
+}
+
+/// Cuts the runs of taps into register tiles.
+void cut_pieces(const Kernels& kernels, const Weights& w, std::int64_t kh, std::int64_t kw,
+                const api::ConvGeometry& g, std::vector<Piece>& pieces) {
+  const ConvWork& work = w.work;
+  const bool merge = g.dilation_w == 1 && g.groups == 1;
+  const std::int64_t per_row = merge ? 1 : kw, length = merge ? kw * work.group_in : work.group_in;
+  const std::int64_t row_step = g.dilation_h * work.padded_w() * work.c;
+  pieces.clear();
+  if (merge && kh > 1 && length <= 8) {  // few channels: several kernel rows per tile
+    for (std::int64_t together = kh; together > 1; --together) {
+      if (!kernels.weight_pair(static_cast<int>(together), static_cast<int>(length), w.vectors)) {
+        continue;
+      }
+      std::int64_t r = 0;
+      for (; r + together <= kh; r += together) {
+        pieces.push_back({r * row_step, r * length, row_step, static_cast<int>(together),
+                          static_cast<int>(length)});
+      }
+      for (; r < kh; ++r) {
+        pieces.push_back({r * row_step, r * length, 0, 1, static_cast<int>(length)});
+      }
+      return;
+    }
+  }
+  const std::int64_t most = kernels.tile_rows[w.vectors];
+  const std::int64_t parts = (length + most - 1) / most;
+  for (std::int64_t r = 0; r < kh; ++r) {
+    for (std::int64_t s = 0; s < per_row; ++s) {
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const std::int64_t begin = length * part / parts, end = length * (part + 1) / parts;
+        pieces.push_back({r * row_step + s * g.dilation_w * work.c + begin,
+                          (r * per_row + s) * length + begin, 0, 1, static_cast<int>(end - begin)});
+      }
+    }
+  }
+}
+
+/// Adds the gradient of one strip of images [n, n + images) to acc, tiles slice, slice + slices..
+void run_strip(const Kernels& kernels, const Weights& w, const std::vector<Piece>& pieces,
+               const float* x, std::int64_t x_image, std::int64_t n, std::int64_t images,
+               std::int64_t first, std::int64_t rows, int slice, int slices, float* acc) {
+  const ConvWork& work = w.work;
+  WeightTile t{};
+  t.x_image = x_image;
+  t.x_row = work.in_step_h * work.padded_w() * work.c;
+  t.x_pixel = work.in_step_w * work.c;
+  t.dy_image = w.p * w.q * w.o;
+  t.dy_row = w.q * w.o;
+  t.dy_pixel = w.o;
+  t.images = images;
+  t.rows = rows;
+  t.columns = w.q;
+  t.acc_step = w.padded_o;
+  const float* dy = w.dy + (n * w.p + first) * t.dy_row;
+  const std::int64_t width = static_cast<std::int64_t>(w.vectors) * kernels.lanes;
+  int tile = 0;
+  for (std::int64_t g = 0; g < work.groups; ++g) {
+    for (std::int64_t o = 0; o < w.group_o; o += width) {
+      t.channels = static_cast<int>(std::min(width, w.group_o - o));
+      t.vectors = (t.channels + kernels.lanes - 1) / kernels.lanes;
+      t.dy = dy + g * w.group_o + o;
+      for (const Piece& piece : pieces) {
+        if (tile++ % slices != slice) continue;
+        t.x = x + g * work.group_in + piece.offset;
+        t.run_step = piece.run_step;
+        t.runs = piece.runs;
+        t.run = piece.run;
+        t.acc = acc + (g * w.k + piece.k) * w.padded_o + o;
+        t.acc_run = piece.run * w.padded_o;
+        kernels.weight_tile(t);
+      }
+    }
+  }
+}
+
+/// The gradient of samples [begin, end) into acc.
+void run_block(const Kernels& kernels, const Weights& w, const std::vector<Piece>& pieces,
+               std::int64_t begin, std::int64_t end, int slice, int slices, float* buffer,
+               float* acc) {
+  const ConvWork& work = w.work;
+  const std::int64_t image_elements = work.h * work.w * work.c;
+  const std::int64_t row_elements = work.padded_w() * work.c;
+  for (std::int64_t n = begin; n < end; n += w.images) {
+    const std::int64_t images = std::min(w.images, end - n);
+    for (std::int64_t first = 0; first < w.p; first += w.strip_rows) {
+      const std::int64_t rows = std::min(w.strip_rows, w.p - first);
+      const std::int64_t from = first * work.in_step_h;
+      const float* x = work.x + n * image_elements + from * row_elements;
+      std::int64_t x_image = image_elements;
+      if (work.padded()) {
+        const std::int64_t in_rows = std::min(w.in_rows, work.lead_h + work.h + work.tail_h - from);
+        x_image = w.in_rows * row_elements;
+        for (std::int64_t i = 0; i < images; ++i) {
+          pad_rows(work, work.x + (n + i) * image_elements, from, in_rows, buffer + i * x_image);
+        }
+        x = buffer;
+      }
+      run_strip(kernels, w, pieces, x, x_image, n, images, first, rows, slice, slices, acc);
+    }
+  }
+}
+
+/// dw (OHWI, f32 or f64) from sums [group][k][padded_o].
+template <typename T>
+void store_gradient(const Weights& w, const double* sums, T* dw, bool accumulate) {
+  const std::int64_t groups = w.work.groups;
+  parallel_ranges(groups * w.group_o, groups * w.group_o * w.k, 1, [&](Range r) {
+    for (std::int64_t j = r.begin; j < r.end; ++j) {
+      const double* column = sums + (j / w.group_o) * w.k * w.padded_o + j % w.group_o;
+      T* out = dw + j * w.k;
+      for (std::int64_t k = 0; k < w.k; ++k) {
+        const double value = column[k * w.padded_o];
+        out[k] = accumulate ? static_cast<T>(static_cast<double>(out[k]) + value)
+                            : static_cast<T>(value);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
+  const core::Shape &x = args.x.shape(), &dw = args.dw.shape(), &dy = args.dy.shape();
+  const api::ConvGeometry& g = args.geometry;
+  const bool depthwise = g.groups > 1 && dw[3] == 1 && dw[0] == g.groups;
+  if (!owns(api::Op::conv_backward_weights, args.x.dtype())) {
+    context_.fall_back(api::Op::conv_backward_weights, args.x).conv().backward_weights(args);
+    return;
+  }
+  ConvWork& k = work_;
+  k.x = args.x.data<float>();
+  k.n = x[0], k.h = x[1], k.w = x[2], k.c = x[3];
+  k.lead_h = g.pad_top, k.lead_w = g.pad_left;
+  k.tail_h = std::max<std::int64_t>(
+      0, (dy[1] - 1) * g.stride_h + (dw[1] - 1) * g.dilation_h + 1 - g.pad_top - x[1]);
+  k.tail_w = std::max<std::int64_t>(
+      0, (dy[2] - 1) * g.stride_w + (dw[2] - 1) * g.dilation_w + 1 - g.pad_left - x[2]);
+  k.in_step_h = g.stride_h, k.in_step_w = g.stride_w;
+  k.groups = depthwise ? 1 : g.groups;
+  k.group_in = dw[3];
+
+  const Kernels& kernels = context_.kernels();
+  Scratch& scratch = context_.ready();
+  Weights w{k, args.dy.data<float>(), dy[1], dy[2], dy[3], dw[1] * dw[2] * dw[3], 0, 0, 1, 0, 1, 0};
+  w.group_o = depthwise ? dw[0] : dw[0] / g.groups;
+  w.vectors = choose_vectors(kernels, w.group_o);
+  const std::int64_t width = static_cast<std::int64_t>(w.vectors) * kernels.lanes;
+  w.padded_o = (w.group_o + width - 1) / width * width;
+  const std::int64_t in_row = k.padded_w() * k.c * g.stride_h, out_row = w.q * w.o;
+  const std::int64_t fit = std::max<std::int64_t>(1, kStripElements / (in_row + out_row));
+  w.strip_rows = std::clamp<std::int64_t>(fit, 1, std::max<std::int64_t>(1, w.p));
+  w.strip_rows = (w.p + (w.p + w.strip_rows - 1) / w.strip_rows - 1) /
+                 std::max<std::int64_t>(1, (w.p + w.strip_rows - 1) / w.strip_rows);
+  w.images = w.strip_rows >= w.p ? std::clamp<std::int64_t>(fit / w.p, 1, api::kSampleBlock) : 1;
+  w.in_rows = (w.strip_rows - 1) * g.stride_h + (dw[1] - 1) * g.dilation_h + 1;
+
+  std::vector<Piece> pieces;
+  if (!depthwise) cut_pieces(kernels, w, dw[1], dw[2], g, pieces);
+  std::vector<std::ptrdiff_t> offsets;
+  for (std::int64_t r = 0; depthwise && r < dw[1]; ++r) {
+    for (std::int64_t s = 0; s < dw[2]; ++s) {
+      offsets.push_back((r * g.dilation_h * k.padded_w() + s * g.dilation_w) * k.c);
+    }
+  }
+
+  const std::int64_t elements = k.groups * w.k * w.padded_o;
+  const std::int64_t blocks = (k.n + api::kSampleBlock - 1) / api::kSampleBlock;
+  const int threads = omp_get_max_threads();
+  const int slices =
+      depthwise
+          ? 1
+          : static_cast<int>(std::clamp<std::int64_t>(threads / std::max<std::int64_t>(1, blocks),
+                                                      1, static_cast<std::int64_t>(pieces.size())));
+  const std::int64_t together = std::max(1, threads / slices);  // blocks per round
+  double* sums = scratch.get<double>(Use::sums, elements);
+  float* partial = scratch.get<float>(Use::partial, together * elements);
+  const std::int64_t buffer = k.padded() ? w.images * w.in_rows * k.padded_w() * k.c : 0;
+  std::memset(sums, 0, static_cast<std::size_t>(elements) * sizeof(double));
+
+  for (std::int64_t round = 0; round < blocks; round += together) {
+    const std::int64_t count = std::min(together, blocks - round);
+#pragma omp parallel
+    {
+      const int thread = omp_get_thread_num(), team = omp_get_num_threads();
+      float* strip = scratch.get<float>(Use::strip, buffer, thread);
+      const Range clear = share(count * elements, thread, team, 16);
+      std::memset(partial + clear.begin, 0,
+                  static_cast<std::size_t>(clear.end - clear.begin) * sizeof(float));
+#pragma omp barrier
+      for (std::int64_t item = thread; item < count * slices; item += team) {
+        const std::int64_t block = item / slices, n = (round + block) * api::kSampleBlock;
+        const std::int64_t end = std::min(k.n, n + api::kSampleBlock);
+        float* acc = partial + block * elements;
+        if (!depthwise) {
+          run_block(kernels, w, pieces, n, end, static_cast<int>(item % slices), slices, strip,
+                    acc);
+          continue;
+        }
+        WeightTile t{};
+        t.x_row = k.in_step_h * k.padded_w() * k.c;
+        t.x_pixel = k.in_step_w * k.c;
+        t.dy_row = w.q * w.o;
+        t.dy_pixel = w.o;
+        t.columns = w.q;
+        t.acc = acc;
+        t.acc_step = w.padded_o;
+        t.channels = static_cast<int>(w.group_o);
+        for (std::int64_t i = n; i < end; ++i) {
+          for (std::int64_t first = 0; first < w.p; first += w.strip_rows) {
+            const std::int64_t from = first * k.in_step_h;
+            t.rows = std::min(w.strip_rows, w.p - first);
+            t.x = k.x + (i * k.h + from) * k.w * k.c;
+            if (k.padded()) {
+              pad_rows(k, k.x + i * k.h * k.w * k.c, from,
+                       std::min(w.in_rows, k.lead_h + k.h + k.tail_h - from), strip);
+              t.x = strip;
+            }
+            t.dy = w.dy + (i * w.p + first) * t.dy_row;
+            kernels.depthwise_weights(t, offsets.data(), static_cast<int>(offsets.size()));
+          }
+        }
+      }
+#pragma omp barrier
+      const Range r = share(elements, thread, team, 8);
+      for (std::int64_t b = 0; b < count; ++b) {
+        const float* from = partial + b * elements;
+        for (std::int64_t i = r.begin; i < r.end; ++i) sums[i] += static_cast<double>(from[i]);
+      }
+    }
+  }
+  if (args.dw.dtype() == core::DType::f64) {
+    store_gradient(w, sums, args.dw.data<double>(), args.accumulate);
+  } else {
+    store_gradient(w, sums, args.dw.data<float>(), args.accumulate);
+  }
+  if (args.db.defined()) {
+    bias_gradient(context_, args.dy, args.db, args.accumulate);
+  }
+}
+
+}  // namespace isaribi::simd

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// Convolutions with few output channels (the data gradient of a layer with 3 or 6 input channels):
+// instead of leaving lanes empty, all taps of a kernel row are computed side by side,
+// z[q, s O + o] = sum over kernel rows and input channels of x[.., q, k] w[o, r, s, k], for every
+// unpadded input column q; then y[w, o] = sum_s z[w + s, s O + o] is gathered, KW additions per
+// pixel. 5 x 5 with 6 outputs: 30 of 32 lanes instead of 6 of 16, and no work on padding.
+#include <algorithm>
+#include <cstring>
+
+#include "backends/simd/conv.hpp"
+#include "backends/simd/parallel.hpp"
+
+namespace isaribi::simd {
+namespace {
+
+constexpr std::int64_t kMinDepth = 16;  // multiply-adds per lane that pay for the gathering
+
+/// Vectors needed for all taps of a kernel row, 0 when this form does not apply or does not pay.
+int wide_vectors(const ConvWork& work, const Kernels& kernels) {
+  const Phase& phase = work.phases[0];
+  const auto rows = static_cast<std::int64_t>(phase.offset.size());
+  if (work.phase_count != 1 || work.groups != 1 || work.in_step_w != 1 || work.out_step_w != 1 ||
+      work.out_step_h != 1 || phase.run_taps < 2 || phase.taps.front().column != 0 ||
+      rows * work.c < kMinDepth || work.group_out >= kernels.lanes) {
+    return 0;
+  }
+  const std::int64_t taps = phase.run_taps;
+  const std::int64_t vectors = (taps * work.group_out + kernels.lanes - 1) / kernels.lanes;
+  if (vectors > kMaxPanelVectors) return 0;
+  const std::int64_t narrow = work.out_w * taps, wide = work.w * vectors;
+  return 4 * wide < 3 * narrow ? static_cast<int>(vectors) : 0;
+}
+
+/// [kernel row][k][width] with tap s of output o at s O + o.
+const float* pack(const ConvWork& work, std::int64_t width, Scratch& scratch) {
+  const Phase& phase = work.phases[0];
+  const auto rows = static_cast<std::int64_t>(phase.offset.size());
+  float* packed = scratch.get<float>(Use::weights, rows * work.c * width);
+  std::memset(packed, 0, static_cast<std::size_t>(rows * work.c * width) * sizeof(float));
+  for (std::size_t t = 0; t < phase.taps.size(); ++t) {
+    const std::int64_t row = static_cast<std::int64_t>(t) / phase.run_taps;
+    const std::int64_t s = static_cast<std::int64_t>(t) % phase.run_taps;
+    for (std::int64_t k = 0; k < work.c; ++k) {
+      float* to = packed + (row * work.c + k) * width + s * work.out_c;
+      const float* from = work.weights + phase.taps[t].index * work.w_tap + k * work.w_in;
+      for (std::int64_t o = 0; o < work.out_c; ++o) to[o] = from[o * work.w_out];
+    }
+  }
+  return packed;
+}
+
+/// One output row: the kernel rows that lie inside the image, side by side, then gathered.
+void run_row(const ConvWork& work, const Kernels& kernels, const float* packed, std::int64_t width,
+             std::int64_t n, std::int64_t p, float* z, ConvPanel& a, GatherRow& gather) {
+  const Phase& phase = work.phases[0];
+  const auto rows = static_cast<std::int64_t>(phase.offset.size());
+  const std::int64_t top = p * work.in_step_h - work.lead_h;
+  std::int64_t first = 0, end = rows;  // kernel rows whose taps lie inside
+  const auto at = [&](std::int64_t r) {
+    return top + phase.taps[static_cast<std::size_t>(r * phase.run_taps)].row;
+  };
+  while (first < end && at(first) < 0) ++first;
+  while (end > first && at(end - 1) >= work.h) --end;
+  a.x = work.x + (n * work.h + top) * work.w * work.c;  // rows before `first` are not read
+  a.offset = phase.offset.data() + first;
+  a.segments = static_cast<int>(end - first);
+  a.w = packed + first * work.c * width;
+  a.y = z + work.lead_w * width;
+  kernels.conv_panel(a);
+  gather.y = work.y + (n * work.out_h + p) * work.out_w * work.out_c;
+  kernels.gather_row(gather);
+}
+
+}  // namespace
+
+bool run_wide(ConvWork& work, Context& context) {
+  const Kernels& kernels = context.kernels();
+  const int vectors = wide_vectors(work, kernels);
+  if (vectors == 0) return false;
+  Scratch& scratch = context.ready();
+  Phase& phase = work.phases[0];
+  const std::int64_t width = static_cast<std::int64_t>(vectors) * kernels.lanes;
+  const float* packed = pack(work, width, scratch);
+  for (std::size_t r = 0; r < phase.offset.size(); ++r) {  // the input is read where it lies
+    phase.offset[r] =
+        phase.taps[r * static_cast<std::size_t>(phase.run_taps)].row * work.w * work.c;
+  }
+  const std::int64_t z_columns = work.lead_w + work.w + work.tail_w + 1;
+  const std::int64_t items = work.n * work.out_h;
+  parallel_ranges(items, items * work.w * work.c * 16, 1, [&](Range range) {
+    float* z = scratch.get<float>(Use::strip, z_columns * width, omp_get_thread_num());
+    std::memset(z, 0, static_cast<std::size_t>(z_columns * width) * sizeof(float));
+    ConvPanel a{};
+    a.x_pixel = work.c;
+    a.run = static_cast<int>(work.c);
+    a.y_pixel = width;
+    a.rows = 1;
+    a.columns = work.w;
+    a.vectors = vectors;
+    a.channels = static_cast<int>(width);
+    GatherRow gather{};
+    gather.z = z;
+    gather.z_pixel = width;
+    gather.taps = static_cast<int>(phase.run_taps);
+    gather.columns = work.out_w;
+    gather.channels = static_cast<int>(work.out_c);
+    gather.bias = work.bias;
+    gather.relu = work.relu;
+    for (std::int64_t item = range.begin; item < range.end; ++item) {
+      run_row(work, kernels, packed, width, item / work.out_h, item % work.out_h, z, a, gather);
+    }
+  });
+  return true;
+}
+
+}  // namespace isaribi::simd

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// CPUID and a short timing of the convolution tile. A wider level is taken unless it is clearly
+// slower: the margin keeps the choice, and with it every rounding, the same from run to run on a
+// busy machine.
+#include "backends/simd/cpu.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "core/tensor.hpp"
+#include "core/timer.hpp"
+
+namespace isaribi::simd {
+namespace {
+
+constexpr double kWiderIsSlower = 1.3;  // narrow must beat wide by this factor to be chosen
+
+struct Known {
+  const char* name;
+  const Kernels& (*kernels)();
+  bool (*supported)();
+};
+
+// __builtin_cpu_supports asks CPUID and, for the register state, the operating system.
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+const Known kKnown[] = {{"avx2", avx2_kernels, has_avx2}, {"avx512", avx512_kernels, has_avx512}};
+
+/// Time in seconds of one run over a tile that fits L1: 14 x 2 pixels, 32 channels to 32.
+double run_once(const Kernels& k, const float* x, const float* w, float* y) {
+  constexpr int kRun = 144;
+  const std::ptrdiff_t offset = 0;
+  ConvPanel a{};
+  a.x = x;
+  a.x_pixel = 32;
+  a.offset = &offset;
+  a.segments = 1;
+  a.run = kRun;
+  a.w = w;
+  a.y = y;
+  a.y_pixel = 32;
+  a.rows = 8;
+  a.columns = 12;
+  a.vectors = 2;
+  a.channels = 2 * k.lanes;
+  const double start = core::now_seconds();
+  k.conv_panel(a);
+  const double seconds = core::now_seconds() - start;
+  return seconds / (2.0 * 8 * 12 * kRun * a.channels);
+}
+
+void time_levels(std::vector<Level>& levels) {
+  const core::Tensor x = core::Tensor::zeros({1024}, core::DType::f32);
+  const core::Tensor w = core::Tensor::zeros({144 * 32}, core::DType::f32);
+  const core::Tensor y = core::Tensor::zeros({1024}, core::DType::f32);
+  std::vector<double> best(levels.size(), 1e30);
+  for (int repeat = 0; repeat < 40; ++repeat) {
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+      best[i] = std::min(
+          best[i], run_once(*levels[i].kernels, x.data<float>(), w.data<float>(), y.data<float>()));
+    }
+  }
+  for (std::size_t i = 0; i < levels.size(); ++i) levels[i].gflops = 1e-9 / best[i];
+}
+
+std::string names(const std::vector<Level>& levels) {
+  std::string text;
+  for (const Level& level : levels)
+    text += (text.empty() ? "" : ", ") + std::string(level.kernels->isa);
+  return text.empty() ? "none" : text;
+}
+
+}  // namespace
+
+std::vector<Level> available_levels() {
+  std::vector<Level> levels;
+  for (const Known& known : kKnown) {
+    if (known.supported()) levels.push_back({&known.kernels(), 0});
+  }
+  return levels;
+}
+
+Level choose_level(const std::string& wanted) {
+  std::vector<Level> levels = available_levels();
+  if (!wanted.empty()) {
+    for (const Level& level : levels) {
+      if (wanted == level.kernels->isa) return level;
+    }
+    const bool known = std::any_of(std::begin(kKnown), std::end(kKnown),
+                                   [&](const Known& k) { return wanted == k.name; });
+    throw core::UsageError(
+        known ? "this CPU lacks the instruction set \"" + wanted + "\""
+              : "unknown instruction set \"" + wanted + "\" for backend simd",
+        "available here: " + names(levels) + "; leave ISARIBI_ISA unset to take the fastest");
+  }
+  if (levels.empty()) {
+    throw core::UsageError("backend simd needs a CPU with AVX2, FMA and F16C",
+                           "use --backend=kokkos or --backend=reference");
+  }
+  time_levels(levels);
+  Level chosen = levels.back();
+  for (const Level& level : levels) {
+    if (level.gflops > kWiderIsSlower * chosen.gflops) chosen = level;
+  }
+  return chosen;
+}
+
+}  // namespace isaribi::simd

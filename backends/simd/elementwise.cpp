@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// Elementwise passes: flat arrays cut among threads at multiples of 4096 elements; dot in blocks
+// whose size is fixed, added in order, so that the result does not depend on the threads.
+#include "backends/simd/elementwise.hpp"
+
+#include "backends/simd/norm.hpp"
+#include "backends/simd/parallel.hpp"
+
+namespace isaribi::simd {
+namespace {
+
+constexpr std::int64_t kGrain = 4096;
+
+template <class Body>
+void flat(std::int64_t n, const Body& body) {
+  parallel_ranges(n, n, kGrain, body);
+}
+
+/// Small gradients and statistics in f64, mixed with f32.
+template <typename X, typename Y>
+void axpby_in_double(const api::Axpby& args) {
+  const X* x = args.x.data<X>();
+  Y* y = args.y.data<Y>();
+  flat(args.x.count(), [&](Range r) {
+    for (std::int64_t i = r.begin; i < r.end; ++i) {
+      const double sum = args.alpha * static_cast<double>(x[i]);
+      y[i] = static_cast<Y>(args.beta == 0.0 ? sum : sum + args.beta * static_cast<double>(y[i]));
+    }
+  });
+}
+
+}  // namespace
+
+void Elementwise::do_activation_forward(const api::ActivationForward& args) {
+  if (!owns(api::Op::activation_forward, args.x.dtype()) || args.kind != api::Activation::relu) {
+    context_.fall_back(api::Op::activation_forward, args.x).elementwise().activation_forward(args);
+    return;
+  }
+  const float* x = args.x.data<float>();
+  float* y = args.y.data<float>();
+  flat(args.x.count(),
+       [&](Range r) { context_.kernels().relu(x + r.begin, y + r.begin, r.end - r.begin); });
+}
+
+void Elementwise::do_activation_backward(const api::ActivationBackward& args) {
+  if (!owns(api::Op::activation_backward, args.dy.dtype()) || args.kind != api::Activation::relu) {
+    context_.fall_back(api::Op::activation_backward, args.dy)
+        .elementwise()
+        .activation_backward(args);
+    return;
+  }
+  const float *y = args.y.data<float>(), *dy = args.dy.data<float>();
+  float* dx = args.dx.data<float>();
+  flat(args.dy.count(), [&](Range r) {
+    context_.kernels().relu_backward(y + r.begin, dy + r.begin, dx + r.begin, r.end - r.begin);
+  });
+}
+
+void Elementwise::do_add(const api::Add& args) {
+  if (!owns(api::Op::add, args.a.dtype())) {
+    context_.fall_back(api::Op::add, args.a).elementwise().add(args);
+    return;
+  }
+  const float *a = args.a.data<float>(), *b = args.b.data<float>();
+  float* y = args.y.data<float>();
+  flat(args.a.count(), [&](Range r) {
+    context_.kernels().add(a + r.begin, b + r.begin, y + r.begin, r.end - r.begin,
+                           args.activation == api::Activation::relu);
+  });
+}
+
+void Elementwise::do_axpby(const api::Axpby& args) {
+  const bool from64 = args.x.dtype() == core::DType::f64, to64 = args.y.dtype() == core::DType::f64;
+  if (from64 || to64) {
+    if (from64 && to64) {
+      axpby_in_double<double, double>(args);
+    } else if (from64) {
+      axpby_in_double<double, float>(args);
+    } else {
+      axpby_in_double<float, double>(args);
+    }
+    return;
+  }
+  const float* x = args.x.data<float>();
+  float* y = args.y.data<float>();
+  flat(args.x.count(), [&](Range r) {
+    context_.kernels().axpby(static_cast<float>(args.alpha), x + r.begin,
+                             static_cast<float>(args.beta), y + r.begin, r.end - r.begin);
+  });
+}
+
+void Elementwise::do_fill(const api::Fill& args) {
+  if (!owns(api::Op::fill, args.y.dtype())) {
+    context_.fall_back(api::Op::fill, args.y).elementwise().fill(args);
+    return;
+  }
+  if (args.y.dtype() == core::DType::f64) {
+    double* y = args.y.data<double>();
+    flat(args.y.count(), [&](Range r) { std::fill(y + r.begin, y + r.end, args.value); });
+    return;
+  }
+  float* y = args.y.data<float>();
+  flat(args.y.count(), [&](Range r) {
+    context_.kernels().fill(static_cast<float>(args.value), y + r.begin, r.end - r.begin);
+  });
+}
+
+void Elementwise::do_add_bias(const api::AddBias& args) {
+  if (!owns(api::Op::add_bias, args.x.dtype())) {
+    context_.fall_back(api::Op::add_bias, args.x).elementwise().add_bias(args);
+    return;
+  }
+  const std::int64_t c = args.bias.count(), rows = c > 0 ? args.x.count() / c : 0;
+  const float *x = args.x.data<float>(), *bias = args.bias.data<float>();
+  float* y = args.y.data<float>();
+  parallel_ranges(rows, args.x.count(), 1, [&](Range r) {
+    for (std::int64_t i = r.begin; i < r.end; ++i) {
+      context_.kernels().add(x + i * c, bias, y + i * c, c, false);
+    }
+  });
+}
+
+void Elementwise::do_bias_gradient(const api::BiasGradient& args) {
+  if (!owns(api::Op::bias_gradient, args.dy.dtype())) {
+    context_.fall_back(api::Op::bias_gradient, args.dy).elementwise().bias_gradient(args);
+    return;
+  }
+  simd::bias_gradient(context_, args.dy, args.db, args.accumulate);
+}
+
+void Elementwise::do_concat(const api::Concat& args) {
+  context_.fall_back(api::Op::concat, args.y).elementwise().concat(args);
+}
+
+void Elementwise::do_split(const api::Split& args) {
+  context_.fall_back(api::Op::split, args.x).elementwise().split(args);
+}
+
+double Elementwise::do_dot(const core::Tensor& a, const core::Tensor& b) {
+  if (a.dtype() != b.dtype() || !owns(api::Op::dot, a.dtype())) {
+    return context_.fall_back(api::Op::dot, a).elementwise().dot(a, b);
+  }
+  const std::int64_t n = a.count(), blocks = (n + kGrain - 1) / kGrain;
+  double* partial = context_.ready().get<double>(Use::result, blocks + 1);
+  const float *x = a.data<float>(), *y = b.data<float>();
+  parallel_ranges(blocks, n, 1, [&](Range r) {
+    for (std::int64_t i = r.begin; i < r.end; ++i) {
+      partial[i] =
+          context_.kernels().dot(x + i * kGrain, y + i * kGrain, std::min(kGrain, n - i * kGrain));
+    }
+  });
+  double sum = 0;
+  for (std::int64_t i = 0; i < blocks; ++i) sum += partial[i];
+  return sum;
+}
+
+void Elementwise::do_argmax(const core::Tensor& x, const core::Tensor& index) {
+  context_.fall_back(api::Op::argmax, x).elementwise().argmax(x, index);
+}
+
+}  // namespace isaribi::simd

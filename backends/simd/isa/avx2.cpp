@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// The AVX2 + FMA level: its vectors, then the kernels every level shares. Compiled with its own
+// flags, so no header of the standard library beyond <stddef.h> may be included here.
+#include "backends/simd/isa/vec_avx2.hpp"
+// vectors first, then:
+#include "backends/simd/isa/table.hpp"
+
+namespace isaribi::simd {
+
+const Kernels& avx2_kernels() {
+  static constexpr Kernels table = kernel_table("avx2");
+  return table;
+}
+
+}  // namespace isaribi::simd

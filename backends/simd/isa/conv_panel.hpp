@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// The register tile of convolution and GEMM: NV vectors of output channels by MR pixels. One
+// weight vector feeds MR FMAs, one broadcast input element feeds NV; taps are walked by pointer
+// (batch-reduce GEMM), so that no im2col is stored. Included by each ISA unit after its vec_*.hpp.
+#pragma once
+
+#include "backends/simd/isa/lanes.hpp"
+#include "backends/simd/kernels.hpp"
+
+namespace {
+
+using isaribi::simd::ConvPanel;
+using isaribi::simd::GatherRow;
+
+/// Adds what is asked for and stores one tile; PART: the last vector is not full.
+template <int NV, int MR, bool PART>
+inline void store_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
+  const vmask last = v_first(a.channels - (NV - 1) * kLanes);
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) {
+    const bool part = PART && v == NV - 1;
+    const vf bias = a.bias ? v_load(a.bias + v * kLanes) : v_zero();
+#pragma GCC unroll 14
+    for (int m = 0; m < MR; ++m) {
+      float* p = y + m * a.y_pixel + v * kLanes;
+      vf r = v_add(acc[v][m], bias);
+      if (a.accumulate) r = v_add(r, part ? v_load(p, last) : v_load(p));
+      if (a.relu) r = v_relu(r);
+      if (part) {
+        v_store(p, r, last);
+      } else {
+        v_store(p, r);
+      }
+    }
+  }
+}
+
+template <int NV, int MR>
+inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
+  vf acc[NV][MR];
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) {
+#pragma GCC unroll 14
+    for (int m = 0; m < MR; ++m) acc[v][m] = v_zero();
+  }
+  const float* w = a.w;
+  const ptrdiff_t step = a.x_pixel;
+  for (int t = 0; t < a.segments; ++t) {
+    const float* p = x + a.offset[t];
+    const float* const end = p + a.run;
+    for (; p != end; ++p, w += NV * kLanes) {
+      vf wv[NV];
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) wv[v] = v_load(w + v * kLanes);
+#pragma GCC unroll 14
+      for (int m = 0; m < MR; ++m) {
+        const vf b = v_set(p[m * step]);
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) acc[v][m] = v_fma(wv[v], b, acc[v][m]);
+      }
+    }
+  }
+  if (a.channels == NV * kLanes) {
+    store_tile<NV, MR, false>(a, y, acc);
+  } else {
+    store_tile<NV, MR, true>(a, y, acc);
+  }
+}
+
+/// Calls the tile of the run-time height `m` <= MR.
+template <int NV, int MR>
+inline void conv_tile_of(int m, const ConvPanel& a, const float* x, float* y) {
+  if (m == MR) {
+    conv_tile<NV, MR>(a, x, y);
+  } else if constexpr (MR > 1) {
+    conv_tile_of<NV, MR - 1>(m, a, x, y);
+  }
+}
+
+/// Rows of pixels cut into tiles of nearly equal height.
+template <int NV>
+void conv_rows(const ConvPanel& a) {
+  constexpr int kMax = kTileRows[NV];
+  const ptrdiff_t tiles = (a.columns + kMax - 1) / kMax;
+  if (tiles == 0) return;
+  const int base = static_cast<int>(a.columns / tiles);
+  const ptrdiff_t larger = a.columns - base * tiles;  // this many tiles have one pixel more
+  for (ptrdiff_t p = 0; p < a.rows; ++p) {
+    const float* x = a.x + p * a.x_row;
+    float* y = a.y + p * a.y_row;
+    for (ptrdiff_t t = 0; t < tiles; ++t) {
+      const int m = base + (t < larger ? 1 : 0);
+      conv_tile_of<NV, kMax>(m, a, x, y);
+      x += m * a.x_pixel;
+      y += m * a.y_pixel;
+    }
+  }
+}
+
+void conv_panel(const ConvPanel& a) {
+  switch (a.vectors) {
+    case 1:
+      return conv_rows<1>(a);
+    case 2:
+      return conv_rows<2>(a);
+    case 3:
+      return conv_rows<3>(a);
+    default:
+      return conv_rows<4>(a);
+  }
+}
+
+void gather_row(const GatherRow& a) {
+  const vmask m = v_first(a.channels);
+  const vf bias = a.bias ? v_load(a.bias, m) : v_zero();
+  float pixel[kLanes];
+  for (ptrdiff_t w = 0; w < a.columns; ++w) {
+    const float* z = a.z + w * a.z_pixel;
+    vf sum = bias;
+    for (int s = 0; s < a.taps; ++s) {
+      sum = v_add(sum, v_load(z + s * (a.z_pixel + a.channels), m));
+    }
+    if (a.relu) sum = v_relu(sum);
+    float* y = a.y + w * a.channels;
+    if ((a.columns - w) * a.channels >= kLanes) {
+      v_store(y, sum);  // what is beyond this pixel is overwritten by the next ones
+    } else {
+      v_store(pixel, sum);
+      for (int o = 0; o < a.channels; ++o) y[o] = pixel[o];
+    }
+  }
+}
+
+template <class Lanes>
+inline void depthwise_channels(const ConvPanel& a, int c, Lanes m) {
+  const vf bias = a.bias ? get(a.bias + c, m) : v_zero();
+  const auto finish = [&](vf r, float* y) { put(y, a.relu ? v_relu(r) : r, m); };
+  ptrdiff_t q = 0;
+  for (; q + 4 <= a.columns; q += 4) {
+    const float* x = a.x + q * a.x_pixel + c;
+    float* y = a.y + q * a.y_pixel + c;
+    vf s0 = bias, s1 = bias, s2 = bias, s3 = bias;
+    for (int t = 0; t < a.segments; ++t) {
+      const vf w = get(a.w + static_cast<ptrdiff_t>(t) * a.run + c, m);
+      const float* p = x + a.offset[t];
+      s0 = v_fma(get(p, m), w, s0);
+      s1 = v_fma(get(p + a.x_pixel, m), w, s1);
+      s2 = v_fma(get(p + 2 * a.x_pixel, m), w, s2);
+      s3 = v_fma(get(p + 3 * a.x_pixel, m), w, s3);
+    }
+    finish(s0, y);
+    finish(s1, y + a.y_pixel);
+    finish(s2, y + 2 * a.y_pixel);
+    finish(s3, y + 3 * a.y_pixel);
+  }
+  for (; q < a.columns; ++q) {
+    vf s = bias;
+    for (int t = 0; t < a.segments; ++t) {
+      s = v_fma(get(a.x + q * a.x_pixel + a.offset[t] + c, m),
+                get(a.w + static_cast<ptrdiff_t>(t) * a.run + c, m), s);
+    }
+    finish(s, a.y + q * a.y_pixel + c);
+  }
+}
+
+/// Depthwise: one row of pixels, vectors of channels.
+void depthwise_row(const ConvPanel& a) {
+  each(a.channels, [&](ptrdiff_t c, auto m) { depthwise_channels(a, static_cast<int>(c), m); });
+}
+
+}  // namespace

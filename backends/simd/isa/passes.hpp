@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+// One-pass kernels bound by memory: batch norm, elementwise, optimizer updates. Channel parameters
+// come repeated to a whole number of vectors (ChannelPass), so that every loop runs full vectors.
+// Included by each ISA unit after its vec_*.hpp.
+#pragma once
+
+#include "backends/simd/isa/lanes.hpp"
+#include "backends/simd/kernels.hpp"
+
+namespace {
+
+using isaribi::simd::Adam;
+using isaribi::simd::ChannelPass;
+using isaribi::simd::Sgd;
+
+/// Asks for one line per 16 elements of all operands, `count` elements from element `start` on.
+inline void prefetch(const ChannelPass& a, ptrdiff_t start, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i += 16) {
+    __builtin_prefetch(a.x + start + i);
+    if (a.y) __builtin_prefetch(a.y + start + i);
+    if (a.dy) __builtin_prefetch(a.dy + start + i);
+  }
+}
+
+/// Two sums per column in f64 (COLUMNS vectors at once): sum0 += u, sum1 += u v.
+template <int COLUMNS, class Load>
+inline void two_sums(const ChannelPass& a, ptrdiff_t column, ptrdiff_t begin, ptrdiff_t end,
+                     const Load& load) {
+  vd s0[COLUMNS][2], s1[COLUMNS][2];
+  double *sum0 = a.sum0 + column, *sum1 = a.sum1 + column;
+#pragma GCC unroll 4
+  for (int c = 0; c < COLUMNS; ++c) {
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      s0[c][h] = d_load(sum0 + c * kLanes + h * kDoubles);
+      s1[c][h] = d_load(sum1 + c * kLanes + h * kDoubles);
+    }
+  }
+  // The passes over this block ask for the next block line by line: their own accesses jump, which
+  // the hardware's prefetch does not follow.
+  ptrdiff_t next = end * a.period + column * (end - begin);
+  for (ptrdiff_t n = begin; n < end; ++n, next += COLUMNS * kLanes) {
+    prefetch(a, next, COLUMNS * kLanes);
+#pragma GCC unroll 4
+    for (int c = 0; c < COLUMNS; ++c) {
+      vf u, v;
+      load(n * a.period + column + c * kLanes, column + c * kLanes, u, v);
+      const vd u0 = d_low(u), u1 = d_high(u);
+      s0[c][0] = d_add(s0[c][0], u0);
+      s0[c][1] = d_add(s0[c][1], u1);
+      s1[c][0] = d_fma(u0, d_low(v), s1[c][0]);
+      s1[c][1] = d_fma(u1, d_high(v), s1[c][1]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < COLUMNS; ++c) {
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      d_store(sum0 + c * kLanes + h * kDoubles, s0[c][h]);
+      d_store(sum1 + c * kLanes + h * kDoubles, s1[c][h]);
+    }
+  }
+}
+
+/// All columns, over blocks of rows small enough that the second column pass reads L1.
+template <class Load>
+inline void all_columns(const ChannelPass& a, const Load& load) {
+  constexpr int kAtOnce = kLanes == 16 ? 4 : 2;  // 16 or 8 accumulators
+  constexpr ptrdiff_t kBlock = 2048;
+  for (ptrdiff_t i = 0; i < a.period; ++i) a.sum0[i] = a.sum1[i] = 0.0;
+  const ptrdiff_t rows = a.period >= kBlock ? 1 : kBlock / a.period;
+  for (ptrdiff_t begin = 0; begin < a.periods; begin += rows) {
+    const ptrdiff_t end = begin + rows < a.periods ? begin + rows : a.periods;
+    ptrdiff_t column = 0;
+    for (; column + kAtOnce * kLanes <= a.period; column += kAtOnce * kLanes)
+      two_sums<kAtOnce>(a, column, begin, end, load);
+    for (; column + 2 * kLanes <= a.period; column += 2 * kLanes)
+      two_sums<2>(a, column, begin, end, load);
+    for (; column < a.period; column += kLanes) two_sums<1>(a, column, begin, end, load);
+  }
+}
+
+void bn_statistics(const ChannelPass& a) {
+  all_columns(a, [&a](ptrdiff_t i, ptrdiff_t, vf& u, vf& v) { u = v = v_load(a.x + i); });
+}
+
+void bn_backward_reduce(const ChannelPass& a) {
+  const auto normalised = [&a](ptrdiff_t i, ptrdiff_t c) {
+    return v_mul(v_sub(v_load(a.x + i), v_load(a.mean + c)), v_load(a.inv_std + c));
+  };
+  if (a.y) {
+    all_columns(a, [&](ptrdiff_t i, ptrdiff_t c, vf& u, vf& v) {
+      u = v_where_positive(v_load(a.y + i), v_load(a.dy + i));
+      v = normalised(i, c);
+    });
+  } else {
+    all_columns(a, [&](ptrdiff_t i, ptrdiff_t c, vf& u, vf& v) {
+      u = v_load(a.dy + i);
+      v = normalised(i, c);
+    });
+  }
+}
+
+void column_sums(const ChannelPass& a) {
+  for (ptrdiff_t column = 0; column < a.period; column += kLanes) {
+    vd s0 = d_zero(), s1 = d_zero(), t0 = d_zero(), t1 = d_zero();
+    ptrdiff_t n = 0;
+    for (; n + 2 <= a.periods; n += 2) {
+      const vf u = v_load(a.x + n * a.period + column);
+      const vf v = v_load(a.x + (n + 1) * a.period + column);
+      s0 = d_add(s0, d_low(u));
+      s1 = d_add(s1, d_high(u));
+      t0 = d_add(t0, d_low(v));
+      t1 = d_add(t1, d_high(v));
+    }
+    if (n < a.periods) {
+      const vf u = v_load(a.x + n * a.period + column);
+      s0 = d_add(s0, d_low(u));
+      s1 = d_add(s1, d_high(u));
+    }
+    d_store(a.sum0 + column, d_add(s0, t0));
+    d_store(a.sum0 + column + kDoubles, d_add(s1, t1));
+  }
+}
+
+template <bool RELU>
+inline void normalize(const ChannelPass& a) {
+  for (ptrdiff_t n = 0; n < a.periods; ++n) {
+    const float* x = a.x + n * a.period;
+    float* y = a.out + n * a.period;
+    for (ptrdiff_t c = 0; c < a.period; c += kLanes) {
+      const vf r =
+          v_fma(v_sub(v_load(x + c), v_load(a.mean + c)), v_load(a.scale + c), v_load(a.shift + c));
+      v_store(y + c, RELU ? v_relu(r) : r);
+    }
+  }
+}
+
+void bn_normalize(const ChannelPass& a) {
+  a.relu ? normalize<true>(a) : normalize<false>(a);
+}
+
+/// out = scale dy' + (inv_std (x - mean) + shift), with inv_std and shift already folded.
+template <bool RELU>
+inline void backward_apply(const ChannelPass& a) {
+  for (ptrdiff_t n = 0; n < a.periods; ++n) {
+    const ptrdiff_t i = n * a.period;
+    for (ptrdiff_t c = 0; c < a.period; c += kLanes) {
+      vf g = v_load(a.dy + i + c);
+      if (RELU) g = v_where_positive(v_load(a.y + i + c), g);
+      const vf t = v_fma(v_sub(v_load(a.x + i + c), v_load(a.mean + c)), v_load(a.inv_std + c),
+                         v_load(a.shift + c));
+      v_store(a.out + i + c, v_fma(v_load(a.scale + c), g, t));
+    }
+  }
+}
+
+void bn_backward_apply(const ChannelPass& a) {
+  a.y ? backward_apply<true>(a) : backward_apply<false>(a);
+}
+
+void relu(const float* x, float* y, ptrdiff_t n) {
+  each(n, [=](ptrdiff_t i, auto m) { put(y + i, v_relu(get(x + i, m)), m); });
+}
+
+void relu_backward(const float* y, const float* dy, float* dx, ptrdiff_t n) {
+  each(n, [=](ptrdiff_t i, auto m) {
+    put(dx + i, v_where_positive(get(y + i, m), get(dy + i, m)), m);
+  });
+}
+
+void add(const float* a, const float* b, float* y, ptrdiff_t n, bool with_relu) {
+  if (with_relu) {
+    each(n,
+         [=](ptrdiff_t i, auto m) { put(y + i, v_relu(v_add(get(a + i, m), get(b + i, m))), m); });
+  } else {
+    each(n, [=](ptrdiff_t i, auto m) { put(y + i, v_add(get(a + i, m), get(b + i, m)), m); });
+  }
+}
+
+void axpby(float alpha, const float* x, float beta, float* y, ptrdiff_t n) {
+  const vf va = v_set(alpha), vb = v_set(beta);
+  if (beta == 0.0f) {
+    each(n, [=](ptrdiff_t i, auto m) { put(y + i, v_mul(va, get(x + i, m)), m); });
+  } else {
+    each(n, [=](ptrdiff_t i, auto m) {
+      put(y + i, v_fma(va, get(x + i, m), v_mul(vb, get(y + i, m))), m);
+    });
+  }
+}
+
+void scale_add(float alpha, const float* x, float* y, ptrdiff_t n) {
+  const vf va = v_set(alpha);
+  each(n, [=](ptrdiff_t i, auto m) { put(y + i, v_fma(va, get(x + i, m), get(y + i, m)), m); });
+}
+
+void fill(float value, float* y, ptrdiff_t n) {
+  const vf v = v_set(value);
+  each(n, [=](ptrdiff_t i, auto m) { put(y + i, v, m); });
+}
+
+double dot(const float* a, const float* b, ptrdiff_t n) {
+  vd s0 = d_zero(), s1 = d_zero();
+  each(n, [&](ptrdiff_t i, auto m) {
+    const vf u = get(a + i, m), v = get(b + i, m);
+    s0 = d_fma(d_low(u), d_low(v), s0);
+    s1 = d_fma(d_high(u), d_high(v), s1);
+  });
+  double lanes[kDoubles];
+  d_store(lanes, d_add(s0, s1));
+  double sum = 0;
+  for (double lane : lanes) sum += lane;
+  return sum;
+}
+
+/// kLanes gradient elements from either type.
+inline vf gradient(const float* g32, const double* g64, ptrdiff_t i) {
+  return g32 ? v_load(g32 + i) : v_from_doubles(g64 + i);
+}
+
+void sgd(const Sgd& a) {
+  const vf lr = v_set(-a.lr), momentum = v_set(a.momentum), l2 = v_set(a.l2), keep = v_set(a.keep);
+  ptrdiff_t i = 0;
+  for (; i + kLanes <= a.n; i += kLanes) {
+    const vf w = v_load(a.w + i);
+    const vf g = v_fma(l2, w, gradient(a.g32, a.g64, i));
+    vf u = g;
+    if (a.velocity) {
+      const vf v = v_fma(momentum, v_load(a.velocity + i), g);
+      v_store(a.velocity + i, v);
+      u = a.nesterov ? v_fma(momentum, v, g) : v;
+    }
+    v_store(a.w + i, v_fma(lr, u, v_mul(keep, w)));
+  }
+  for (; i < a.n; ++i) {
+    const float g = (a.g32 ? a.g32[i] : static_cast<float>(a.g64[i])) + a.l2 * a.w[i];
+    float u = g;
+    if (a.velocity) {
+      const float v = a.momentum * a.velocity[i] + g;
+      a.velocity[i] = v;
+      u = a.nesterov ? g + a.momentum * v : v;
+    }
+    a.w[i] = a.keep * a.w[i] - a.lr * u;
+  }
+}
+
+void adam(const Adam& a) {
+  const vf b1 = v_set(a.beta1), b2 = v_set(a.beta2), c1 = v_set(a.rest1), c2 = v_set(a.rest2),
+           lr = v_set(-a.lr), l2 = v_set(a.l2), keep = v_set(a.keep), epsilon = v_set(a.epsilon),
+           k1 = v_set(a.correct1), k2 = v_set(a.correct2);
+  ptrdiff_t i = 0;
+  for (; i + kLanes <= a.n; i += kLanes) {
+    const vf w = v_load(a.w + i);
+    const vf g = v_fma(l2, w, gradient(a.g32, a.g64, i));
+    const vf m = v_fma(b1, v_load(a.m + i), v_mul(c1, g));
+    const vf v = v_fma(b2, v_load(a.v + i), v_mul(c2, v_mul(g, g)));
+    v_store(a.m + i, m);
+    v_store(a.v + i, v);
+    const vf u = v_div(v_mul(m, k1), v_add(v_sqrt(v_mul(v, k2)), epsilon));
+    v_store(a.w + i, v_fma(lr, u, v_mul(keep, w)));
+  }
+  for (; i < a.n; ++i) {
+    const float g = (a.g32 ? a.g32[i] : static_cast<float>(a.g64[i])) + a.l2 * a.w[i];
+    const float m = a.beta1 * a.m[i] + a.rest1 * g;
+    const float v = a.beta2 * a.v[i] + a.rest2 * g * g;
+    a.m[i] = m;
+    a.v[i] = v;
+    const float u = m * a.correct1 / (__builtin_sqrtf(v * a.correct2) + a.epsilon);
+    a.w[i] = a.keep * a.w[i] - a.lr * u;
+  }
+}
+
+/// What the FMA units can do: 12 chains hide a latency of 4 at 2 per cycle (and of 6 nearly).
+double fma_chain(ptrdiff_t n) {
+  constexpr int kChains = 12;
+  vf chain[kChains];
+#pragma GCC unroll 12
+  for (int i = 0; i < kChains; ++i) chain[i] = v_set(static_cast<float>(i));
+  const vf factor = v_set(0.5f);
+  for (ptrdiff_t r = 0; r < n; ++r) {
+#pragma GCC unroll 12
+    for (int i = 0; i < kChains; ++i) {
+      chain[i] = v_fma(chain[i], factor, factor);
+      asm volatile("" : "+v"(chain[i]));  // keeps every chain, in a register
+    }
+  }
+  return static_cast<double>(n) * kChains * kLanes * 2;
+}
+
+}  // namespace

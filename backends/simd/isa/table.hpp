@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// Fills the table of one ISA level. Included by each ISA unit after its vec_*.hpp.
+#pragma once
+
+#include "backends/simd/isa/conv_panel.hpp"
+#include "backends/simd/isa/passes.hpp"
+#include "backends/simd/isa/pooling.hpp"
+#include "backends/simd/isa/weight_tile.hpp"
+#include "backends/simd/kernels.hpp"
+
+namespace {
+
+constexpr isaribi::simd::Kernels kernel_table(const char* name) {
+  isaribi::simd::Kernels k{};
+  k.isa = name;
+  k.lanes = kLanes;
+  for (int v = 0; v <= isaribi::simd::kMaxPanelVectors; ++v) k.tile_rows[v] = kTileRows[v];
+  k.conv_panel = conv_panel;
+  k.gather_row = gather_row;
+  k.weight_tile = weight_tile;
+  k.weight_pair = weight_pair;
+  k.depthwise_row = depthwise_row;
+  k.depthwise_weights = depthwise_weights;
+  k.bn_statistics = bn_statistics;
+  k.bn_normalize = bn_normalize;
+  k.bn_backward_reduce = bn_backward_reduce;
+  k.bn_backward_apply = bn_backward_apply;
+  k.column_sums = column_sums;
+  k.max_pool_row = max_pool_row;
+  k.max_pool_backward_row = max_pool_backward_row;
+  k.average_pool_row = average_pool_row;
+  k.relu = relu;
+  k.relu_backward = relu_backward;
+  k.add = add;
+  k.axpby = axpby;
+  k.scale_add = scale_add;
+  k.fill = fill;
+  k.dot = dot;
+  k.sgd = sgd;
+  k.adam = adam;
+  k.fma_chain = fma_chain;
+  return k;
+}
+
+}  // namespace

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// Vectors of the AVX2 + FMA level: 8 floats. Internal linkage throughout (see vec_avx512.hpp).
+#pragma once
+
+#include <immintrin.h>
+#include <stddef.h>
+
+namespace {
+
+using vf = __m256;
+using vd = __m256d;
+using vi = __m256i;
+using vmask = __m256i;
+constexpr int kLanes = 8;
+constexpr int kTileRows[5] = {0, 10, 6, 4, 3};  // 10 to 12 accumulators of 16 registers
+
+alignas(64) constexpr int kFirst[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+
+inline vf v_zero() {
+  return _mm256_setzero_ps();
+}
+inline vf v_set(float a) {
+  return _mm256_set1_ps(a);
+}
+inline vf v_load(const float* p) {
+  return _mm256_loadu_ps(p);
+}
+inline void v_store(float* p, vf a) {
+  _mm256_storeu_ps(p, a);
+}
+/// The first n lanes (0 <= n <= kLanes).
+inline vmask v_first(int n) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kFirst + 8 - n));
+}
+inline vf v_load(const float* p, vmask m) {
+  return _mm256_maskload_ps(p, m);
+}
+inline void v_store(float* p, vf a, vmask m) {
+  _mm256_maskstore_ps(p, m, a);
+}
+inline vf v_add(vf a, vf b) {
+  return _mm256_add_ps(a, b);
+}
+inline vf v_sub(vf a, vf b) {
+  return _mm256_sub_ps(a, b);
+}
+inline vf v_mul(vf a, vf b) {
+  return _mm256_mul_ps(a, b);
+}
+inline vf v_div(vf a, vf b) {
+  return _mm256_div_ps(a, b);
+}
+inline vf v_sqrt(vf a) {
+  return _mm256_sqrt_ps(a);
+}
+inline vf v_fma(vf a, vf b, vf c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+inline vf v_relu(vf a) {
+  return _mm256_max_ps(_mm256_setzero_ps(), a);
+}
+inline vf v_where_positive(vf g, vf a) {
+  return _mm256_and_ps(_mm256_cmp_ps(g, _mm256_setzero_ps(), _CMP_GT_OQ), a);
+}
+inline vmask v_beats(vf candidate, vf best) {
+  return _mm256_castps_si256(_mm256_and_ps(_mm256_cmp_ps(candidate, best, _CMP_NLE_UQ),
+                                           _mm256_cmp_ps(best, best, _CMP_ORD_Q)));
+}
+inline vf v_blend(vmask m, vf a, vf b) {
+  return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(m));
+}
+inline vi i_set(int a) {
+  return _mm256_set1_epi32(a);
+}
+inline vi i_load(const int* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline void i_store(int* p, vi a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
+}
+inline vi i_load(const int* p, vmask m) {
+  return _mm256_maskload_epi32(p, m);
+}
+inline void i_store(int* p, vi a, vmask m) {
+  _mm256_maskstore_epi32(p, m, a);
+}
+inline vi i_blend(vmask m, vi a, vi b) {
+  return _mm256_blendv_epi8(a, b, m);
+}
+inline vmask i_equal(vi a, vi b) {
+  return _mm256_cmpeq_epi32(a, b);
+}
+inline vf v_keep(vmask m, vf a) {
+  return _mm256_and_ps(_mm256_castsi256_ps(m), a);
+}
+
+constexpr int kDoubles = 4;
+inline vd d_zero() {
+  return _mm256_setzero_pd();
+}
+inline vd d_load(const double* p) {
+  return _mm256_loadu_pd(p);
+}
+inline void d_store(double* p, vd a) {
+  _mm256_storeu_pd(p, a);
+}
+inline vd d_add(vd a, vd b) {
+  return _mm256_add_pd(a, b);
+}
+inline vd d_fma(vd a, vd b, vd c) {
+  return _mm256_fmadd_pd(a, b, c);
+}
+inline vd d_low(vf a) {
+  return _mm256_cvtps_pd(_mm256_castps256_ps128(a));
+}
+inline vd d_high(vf a) {
+  return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1));
+}
+/// kLanes doubles rounded to floats.
+inline vf v_from_doubles(const double* p) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(_mm256_loadu_pd(p))),
+                              _mm256_cvtpd_ps(_mm256_loadu_pd(p + 4)), 1);
+}
+
+}  // namespace

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+// Vectors of the AVX-512 (F, BW, DQ, VL) level: 16 floats. Internal linkage throughout, so that no
+// function compiled with these flags can be kept for the rest of the program.
+#pragma once
+
+#include <immintrin.h>
+#include <stddef.h>
+
+namespace {
+
+using vf = __m512;
+using vd = __m512d;
+using vi = __m512i;
+using vmask = __mmask16;
+constexpr int kLanes = 16;
+constexpr int kTileRows[5] = {0, 14, 14, 9, 6};  // 28, 27, 24 accumulators + weights + broadcast
+
+inline vf v_zero() {
+  return _mm512_setzero_ps();
+}
+inline vf v_set(float a) {
+  return _mm512_set1_ps(a);
+}
+inline vf v_load(const float* p) {
+  return _mm512_loadu_ps(p);
+}
+inline void v_store(float* p, vf a) {
+  _mm512_storeu_ps(p, a);
+}
+/// The first n lanes (0 <= n <= kLanes).
+inline vmask v_first(int n) {
+  return static_cast<vmask>((1u << n) - 1u);
+}
+inline vf v_load(const float* p, vmask m) {
+  return _mm512_maskz_loadu_ps(m, p);
+}
+inline void v_store(float* p, vf a, vmask m) {
+  _mm512_mask_storeu_ps(p, m, a);
+}
+inline vf v_add(vf a, vf b) {
+  return _mm512_add_ps(a, b);
+}
+inline vf v_sub(vf a, vf b) {
+  return _mm512_sub_ps(a, b);
+}
+inline vf v_mul(vf a, vf b) {
+  return _mm512_mul_ps(a, b);
+}
+inline vf v_div(vf a, vf b) {
+  return _mm512_div_ps(a, b);
+}
+inline vf v_sqrt(vf a) {
+  return _mm512_maskz_sqrt_ps(static_cast<vmask>(0xffff), a);
+}
+inline vf v_fma(vf a, vf b, vf c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+/// max(a, 0), and NaN stays NaN (the second operand of maxps wins when one is NaN).
+inline vf v_relu(vf a) {
+  return _mm512_maskz_max_ps(static_cast<vmask>(0xffff), _mm512_setzero_ps(), a);
+}
+/// a where g > 0, else 0.
+inline vf v_where_positive(vf g, vf a) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(g, _mm512_setzero_ps(), _CMP_GT_OQ), a);
+}
+/// Lanes where candidate replaces best: larger, or NaN while best is not.
+inline vmask v_beats(vf candidate, vf best) {
+  return static_cast<vmask>(_mm512_cmp_ps_mask(candidate, best, _CMP_NLE_UQ) &
+                            _mm512_cmp_ps_mask(best, best, _CMP_ORD_Q));
+}
+inline vf v_blend(vmask m, vf a, vf b) {
+  return _mm512_mask_blend_ps(m, a, b);
+}  // m ? b : a
+inline vi i_set(int a) {
+  return _mm512_set1_epi32(a);
+}
+inline vi i_load(const int* p) {
+  return _mm512_loadu_si512(p);
+}
+inline void i_store(int* p, vi a) {
+  _mm512_storeu_si512(p, a);
+}
+inline vi i_load(const int* p, vmask m) {
+  return _mm512_maskz_loadu_epi32(m, p);
+}
+inline void i_store(int* p, vi a, vmask m) {
+  _mm512_mask_storeu_epi32(p, m, a);
+}
+inline vi i_blend(vmask m, vi a, vi b) {
+  return _mm512_mask_blend_epi32(m, a, b);
+}
+inline vmask i_equal(vi a, vi b) {
+  return _mm512_cmpeq_epi32_mask(a, b);
+}
+inline vf v_keep(vmask m, vf a) {
+  return _mm512_maskz_mov_ps(m, a);
+}
+
+constexpr int kDoubles = 8;
+inline vd d_zero() {
+  return _mm512_setzero_pd();
+}
+inline vd d_load(const double* p) {
+  return _mm512_loadu_pd(p);
+}
+inline void d_store(double* p, vd a) {
+  _mm512_storeu_pd(p, a);
+}
+inline vd d_add(vd a, vd b) {
+  return _mm512_add_pd(a, b);
+}
+inline vd d_fma(vd a, vd b, vd c) {
+  return _mm512_fmadd_pd(a, b, c);
+}
+inline vd d_low(vf a) {
+  return _mm512_maskz_cvtps_pd(static_cast<__mmask8>(0xff),
+                               _mm512_maskz_extractf32x8_ps(static_cast<__mmask8>(0xff), a, 0));
+}
+inline vd d_high(vf a) {
+  return _mm512_maskz_cvtps_pd(static_cast<__mmask8>(0xff),
+                               _mm512_maskz_extractf32x8_ps(static_cast<__mmask8>(0xff), a, 1));
+}
+/// kLanes doubles rounded to floats.
+inline vf v_from_doubles(const double* p) {
+  const __m256 low = _mm512_maskz_cvtpd_ps(static_cast<__mmask8>(0xff), _mm512_loadu_pd(p));
+  const __m256 high = _mm512_maskz_cvtpd_ps(static_cast<__mmask8>(0xff), _mm512_loadu_pd(p + 8));
+  return _mm512_maskz_insertf32x8(static_cast<vmask>(0xffff), _mm512_castps256_ps512(low), high, 1);
+}
+
+}  // namespace

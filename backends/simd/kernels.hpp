@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// The table of kernels that every ISA level fills, and their arguments: plain structs and function
+// pointers, so that the per-ISA units need no library header. Drivers (conv.cpp, norm.cpp, ...)
+// own threads, packing and borders; kernels own registers. Counts are elements, not bytes.
+#pragma once
+
+#include <stddef.h>
+
+namespace isaribi::simd {
+
+inline constexpr int kMaxPanelVectors = 4;  ///< output channels of one panel: up to 4 vectors
+inline constexpr int kMaxTileRows = 14;     ///< pixels of one register tile, at most
+
+/// Output channels [0, channels) of rows x columns pixels:
+/// y[p, q, o] = act(bias[o] + sum_t sum_k x[p x_row + q x_pixel + offset[t] + k] w[t run + k][o]).
+/// x must be readable at every tap: drivers pad it.
+struct ConvPanel {
+  const float* x;
+  ptrdiff_t x_row, x_pixel;
+  const ptrdiff_t* offset;  ///< [segments]: where each contiguous run of `run` elements starts
+  int segments, run;
+  const float* w;  ///< [segments * run][vectors * lanes], zero beyond `channels`
+  float* y;
+  ptrdiff_t y_row, y_pixel;
+  ptrdiff_t rows, columns;
+  const float* bias;  ///< [vectors * lanes], or nullptr
+  int vectors;        ///< 1..kMaxPanelVectors
+  int channels;       ///< valid channels, > (vectors - 1) * lanes
+  bool relu;
+  bool accumulate;  ///< add to y (before bias and relu)
+};
+
+/// acc[r * acc_run + s * acc_step + o] += sum over images, rows, columns of
+/// x[.. + r * run_step + s] * dy[.. + o] for r < runs, s < run, o < channels.
+struct WeightTile {
+  const float* x;
+  ptrdiff_t x_image, x_row, x_pixel, run_step;
+  const float* dy;
+  ptrdiff_t dy_image, dy_row, dy_pixel;
+  ptrdiff_t images, rows, columns;
+  float* acc;  ///< full vectors are read and written
+  ptrdiff_t acc_run, acc_step;
+  int runs, run;  ///< (1, 1..tile_rows) or a pair listed in weight_pair
+  int vectors, channels;
+};
+
+/// y[w, o] = act(bias[o] + sum_s z[w + s, s channels + o]): the second half of conv_wide.cpp.
+struct GatherRow {
+  const float* z;
+  ptrdiff_t z_pixel;
+  int taps, channels;  ///< channels <= lanes
+  ptrdiff_t columns;
+  const float* bias;  ///< [channels], or nullptr
+  float* y;           ///< [columns, channels]
+  bool relu;
+};
+
+/// Passes over [M, C] with C <= period: the channel parameters are repeated to `period` elements, a
+/// multiple of both C and the vector length, so that all vectors are full. `periods` whole periods.
+struct ChannelPass {
+  const float* x;
+  const float* y;   ///< relu mask: y > 0, or nullptr for none
+  const float* dy;  ///< backward only
+  float* out;
+  ptrdiff_t period, periods;
+  const float *mean, *scale, *shift;  ///< [period]
+  const float* inv_std;               ///< [period]
+  double *sum0, *sum1;                ///< [period], out
+  bool relu;
+};
+
+/// One output row of a pooling window pass over channels. Window taps are given as offsets.
+struct PoolRow {
+  const float* x;  ///< first tap of the first pixel
+  ptrdiff_t x_pixel;
+  const ptrdiff_t* offset;  ///< [taps]
+  int taps;
+  float* y;
+  ptrdiff_t columns, channels;
+  int* argmax;              ///< max only
+  const int* tap_position;  ///< [taps]: h * W + w of each tap for the first pixel
+  int position_step;        ///< added per pixel
+  float scale;              ///< average only
+};
+
+/// dx[pixel * dx_pixel + offset[t] + c] = argmax == position ? dy : 0 for windows that do not
+/// overlap.
+struct PoolBackwardRow {
+  const float* dy;
+  const int* argmax;
+  float* dx;
+  ptrdiff_t dx_pixel;
+  const ptrdiff_t* offset;
+  const int* tap_position;
+  int taps, position_step;
+  ptrdiff_t columns, channels;
+};
+
+struct Sgd {
+  float* w;
+  float* velocity;   ///< nullptr without momentum
+  const float* g32;  ///< one of g32, g64
+  const double* g64;
+  ptrdiff_t n;
+  float lr, momentum, l2, keep;  ///< keep = 1 - lr decay
+  bool nesterov;
+};
+
+struct Adam {
+  float *w, *m, *v;
+  const float* g32;
+  const double* g64;
+  ptrdiff_t n;
+  float lr, beta1, beta2, rest1, rest2;  ///< rest = 1 - beta
+  float epsilon, l2, keep, correct1, correct2;
+};
+
+/// Everything one ISA level offers.
+struct Kernels {
+  const char* isa;
+  int lanes;
+  int tile_rows[kMaxPanelVectors + 1];  ///< pixels per register tile for 1..4 vectors
+
+  void (*conv_panel)(const ConvPanel&);
+  void (*gather_row)(const GatherRow&);
+  void (*weight_tile)(const WeightTile&);
+  /// Whether weight_tile has a kernel for `runs` > 1 runs of `run` elements and `vectors`.
+  bool (*weight_pair)(int runs, int run, int vectors);
+  /// out[c] for depthwise: y[q, c] = act(bias[c] + sum_t x[q x_pixel + offset[t] + c] w[t][c]).
+  void (*depthwise_row)(const ConvPanel&);
+  /// acc[t * acc_step + c] += sum_q x[q x_pixel + t-th offset + c] dy[q dy_pixel + c].
+  void (*depthwise_weights)(const WeightTile&, const ptrdiff_t* offset, int taps);
+
+  void (*bn_statistics)(const ChannelPass&);
+  void (*bn_normalize)(const ChannelPass&);
+  void (*bn_backward_reduce)(const ChannelPass&);
+  void (*bn_backward_apply)(const ChannelPass&);
+  /// sum0[i] = sum over periods of x, in f64.
+  void (*column_sums)(const ChannelPass&);
+
+  void (*max_pool_row)(const PoolRow&);
+  void (*max_pool_backward_row)(const PoolBackwardRow&);
+  void (*average_pool_row)(const PoolRow&);
+
+  void (*relu)(const float* x, float* y, ptrdiff_t n);
+  void (*relu_backward)(const float* y, const float* dy, float* dx, ptrdiff_t n);
+  void (*add)(const float* a, const float* b, float* y, ptrdiff_t n, bool relu);
+  void (*axpby)(float alpha, const float* x, float beta, float* y, ptrdiff_t n);
+  void (*scale_add)(float alpha, const float* x, float* y, ptrdiff_t n);  ///< y += alpha x
+  void (*fill)(float value, float* y, ptrdiff_t n);
+  double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
+  void (*sgd)(const Sgd&);
+  void (*adam)(const Adam&);
+  /// n rounds of independent fused multiply-adds in registers. @return operations done.
+  double (*fma_chain)(ptrdiff_t n);
+};
+
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+
+}  // namespace isaribi::simd

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// How the drivers use OpenMP: static shares of a range, one team, nothing else.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace isaribi::simd {
+
+/// A half-open range.
+struct Range {
+  std::int64_t begin = 0, end = 0;
+};
+
+/// Share `part` of `parts` of [0, n), cut at multiples of `grain`.
+inline Range share(std::int64_t n, int part, int parts, std::int64_t grain = 1) {
+  const std::int64_t grains = (n + grain - 1) / grain;
+  return {std::min(n, grains * part / parts * grain),
+          std::min(n, grains * (part + 1) / parts * grain)};
+}
+
+/// Work too small to wake other threads for, in elements touched.
+inline constexpr std::int64_t kSerialBelow = 16384;
+
+/// body(range) on each thread's share of [0, n); serial when `work` (elements touched) is small.
+template <class Body>
+void parallel_ranges(std::int64_t n, std::int64_t work, std::int64_t grain, const Body& body) {
+  if (work < kSerialBelow || omp_get_max_threads() == 1) {
+    if (n > 0) body(Range{0, n});
+    return;
+  }
+#pragma omp parallel
+  {
+    const Range r = share(n, omp_get_thread_num(), omp_get_num_threads(), grain);
+    if (r.begin < r.end) body(r);
+  }
+}
+
+}  // namespace isaribi::simd

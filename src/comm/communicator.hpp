@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// Communicator: everything the program says to its other ranks, behind one interface, so that the
+// layers above know no MPI. Two implementations: MPI, and serial (one rank, never touches MPI). All
+// calls are made by the main thread of a rank; the only exception is abort(), which the watchdog
+// may call.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/tensor.hpp"
+
+namespace isaribi::comm {
+
+enum class ReduceOp { sum, min, max };
+
+/// A nonblocking operation under way. A default one is complete. Destroying it waits, except while
+/// an exception unwinds the stack: then other ranks may never take part, so the operation and its
+/// memory are abandoned.
+class Request {
+ public:
+  /// What an implementation provides. It keeps the memory of the operation alive.
+  class Pending {
+   public:
+    virtual ~Pending() = default;
+    virtual bool test() = 0;
+    virtual void wait() = 0;
+  };
+
+  Request() = default;
+  explicit Request(std::unique_ptr<Pending> pending) : pending_(std::move(pending)) {}
+  Request(Request&&) noexcept = default;
+  /// Finishes what this held before.
+  Request& operator=(Request&& other) noexcept;
+  ~Request();
+
+  /// True once complete; also gives the library a chance to make progress. @throws core::CommError
+  bool test();
+  /// Returns once complete. @throws core::CommError
+  void wait();
+
+ private:
+  void finish() noexcept;
+  std::unique_ptr<Pending> pending_;
+};
+
+/// One segment of memory shared by the ranks of a node. Creating and destroying are collective
+/// (destroying while an exception unwinds is local: the segment is abandoned to the end of the
+/// job).
+class SharedWindow {
+ public:
+  virtual ~SharedWindow() = default;
+  SharedWindow() = default;
+  SharedWindow(const SharedWindow&) = delete;
+  SharedWindow& operator=(const SharedWindow&) = delete;
+  /// The segment, aligned to 64 bytes, the same bytes on every rank of the node (at different
+  /// addresses), not initialised.
+  virtual std::byte* data() = 0;
+  virtual std::size_t bytes() const = 0;
+  /// Collective: what any rank wrote before it is visible to all after it.
+  virtual void fence() = 0;
+};
+
+/// Where a rank tells its watchdog what it is doing (watchdog.hpp); lives in memory that peers on
+/// the node can read.
+struct CallBoard {
+  std::atomic<std::uint32_t> waiting{0};  ///< 1 while blocked in a collective call
+  std::atomic<std::uint32_t> leaving{0};  ///< 1 once this rank ends on purpose and has said why
+};
+
+/// A group of ranks. Unless said otherwise every call is collective over the group, and counts and
+/// bytes beyond 2^31 are safe. @throws core::CommError with the text of the MPI library when a call
+/// fails.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  virtual int rank() const = 0;          ///< local
+  virtual int size() const = 0;          ///< local
+  virtual std::string host() const = 0;  ///< local: name of this node
+  bool is_root() const { return rank() == 0; }
+
+  virtual void barrier() = 0;
+  virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
+
+  /// Element-wise over ranks, in place, host memory, f64 f32 i32 i8 u8 (a plan that puts f16 or
+  /// bf16 on the wire converts by itself, comm/reduction_plan.hpp). The same bits on every rank and
+  /// in every run of the same size.
+  virtual void all_reduce(core::Tensor in_place, ReduceOp op) = 0;
+  /// As all_reduce, without waiting: the tensor must not be touched until the request is complete.
+  /// Every rank must start its operations in the same order.
+  virtual Request start_all_reduce(core::Tensor in_place, ReduceOp op) = 0;
+  /// For counters and flags, which have no tensor type.
+  virtual void all_reduce(std::span<std::int64_t> in_place, ReduceOp op) = 0;
+  std::int64_t all_reduce(std::int64_t value, ReduceOp op);
+  double all_reduce(double value, ReduceOp op);
+
+  /// Same number of bytes from every rank; `all` holds size() * mine.size() bytes in rank order.
+  virtual void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) = 0;
+  /// One string per rank, in rank order; lengths may differ.
+  std::vector<std::string> all_gather_strings(const std::string& mine);
+  /// The string of `root` on every rank.
+  std::string broadcast_string(const std::string& mine, int root = 0);
+
+  /// The ranks that share memory with this one, in the order of this group.
+  virtual std::unique_ptr<Communicator> split_node() = 0;
+  /// Ranks of the same colour, ordered by this group's rank; colour >= 0.
+  virtual std::unique_ptr<Communicator> split(int colour) = 0;
+  /// The same ranks, with messages of their own (a library, HDF5).
+  virtual std::unique_ptr<Communicator> duplicate() = 0;
+  /// Only on a group made by split_node(). @throws core::CommError when the node has no such memory
+  /// left.
+  virtual std::unique_ptr<SharedWindow> make_shared_window(std::size_t bytes) = 0;
+
+  /// Local: ends the whole job now with this exit code, whatever other ranks do. Say why before.
+  [[noreturn]] virtual void abort(core::ExitCode code) = 0;
+  /// Local: the address of the MPI_Comm, or null for serial. Read it through comm/mpi_handle.hpp.
+  virtual void* native_handle() const = 0;
+  /// Local: where to note waiting and leaving from now on, for this group and all made from the
+  /// same runtime; null: nowhere.
+  virtual void publish_calls(CallBoard* board) = 0;
+};
+
+}  // namespace isaribi::comm

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// A trained tensor and where its gradient goes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/tensor.hpp"
+
+namespace isaribi::nn {
+
+/// What a parameter is, for weight decay and for optimizers that treat kinds apart.
+enum class Role : std::uint8_t { weight, bias, norm_scale, norm_shift };
+
+/// How a parameter starts. Drawn on the host in f64 from core::Philox(seed, Purpose::init, id), so
+/// that backends and rank counts agree bit for bit.
+struct Initialiser {
+  enum class Kind : std::uint8_t { constant, normal, uniform };
+  Kind kind = Kind::constant;
+  double scale = 0.0;  ///< the constant; the standard deviation; or b of uniform in [-b, b)
+};
+
+struct Parameter {
+  std::string name;  ///< "conv1/weight": its name in checkpoints and tables
+  Role role = Role::weight;
+  core::Shape shape;
+  Initialiser initialiser;
+  std::uint32_t id = 0;   ///< position in the graph's list; keys its random initialisation
+  core::Tensor value;     ///< f32 (or f64), in the backend's memory
+  core::Tensor gradient;  ///< same shape; a slice of the graph's flat gradient tensor (f32 or f64)
+};
+
+}  // namespace isaribi::nn

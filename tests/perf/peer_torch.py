@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""The PyTorch side of tests/perf/bench: the same cases as cases.cpp, channels_last, f32."""
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+def noise(*shape):
+    return torch.rand(*shape) * 2 - 1
+
+
+def image(n, c, h):
+    return noise(n, c, h, h).contiguous(memory_format=torch.channels_last)
+
+
+def conv(name, a):
+    s, p, g = a.get("s", 1), a.get("p", 0), a.get("g", 1)
+    x = image(a["n"], a["i"], a["h"])
+    w = noise(a["o"], a["i"] // g, a["k"], a["k"]).contiguous(memory_format=torch.channels_last)
+    if name == "conv_forward":
+        return lambda: functional.conv2d(x, w, stride=s, padding=p, groups=g)
+    dy = functional.conv2d(x, w, stride=s, padding=p, groups=g)
+    mask = [name == "conv_backward_data", name == "conv_backward_weights", False]
+    call = torch.ops.aten.convolution_backward
+    return lambda: call(dy, x, w, None, [s, s], [p, p], [1, 1], False, [0, 0], g, mask)
+
+
+def gemm(name, a):
+    m, k = a["m"], a["k"]
+    left = noise(k, m).t() if a.get("ta") else noise(m, k)
+    if name == "syrk":  # PyTorch has none: the product it would use
+        return lambda: torch.mm(left, left.t())
+    right = noise(a["n"], k).t() if a.get("tb") else noise(k, a["n"])
+    out = torch.empty(m, a["n"])
+    return lambda: torch.mm(left, right, out=out)
+
+
+def linear(name, a):
+    x, w, dy = noise(a["n"], a["i"]), noise(a["o"], a["i"]), noise(a["n"], a["o"])
+    return {
+        "linear_forward": lambda: functional.linear(x, w),
+        "linear_backward_data": lambda: torch.mm(dy, w),
+        "linear_backward_weights": lambda: torch.mm(dy.t(), x),
+    }[name]
+
+
+def norm(name, a):
+    x, dy = image(a["n"], a["i"], a["h"]), image(a["n"], a["i"], a["h"])
+    if name == "add_relu":
+        return lambda: functional.relu(x + dy)
+    return None  # one fused call there, four passes here: compared in `step`
+
+
+def pool(name, a):
+    x = image(a["n"], a["i"], a["h"])
+    y, where = functional.max_pool2d(x, 2, return_indices=True)
+    if name == "max_pool_forward":
+        return lambda: functional.max_pool2d(x, 2, return_indices=True)
+    call = torch.ops.aten.max_pool2d_with_indices_backward
+    return lambda: call(y, x, [2, 2], [2, 2], [0, 0], [1, 1], False, where)
+
+
+def conv_bn(i, o, stride=1):
+    return [nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)]
+
+
+class Block(nn.Module):
+    """Basic residual block with a projection where the shape changes."""
+
+    def __init__(self, i, o, stride):
+        super().__init__()
+        self.body = nn.Sequential(*conv_bn(i, o, stride), nn.ReLU(), *conv_bn(o, o))
+        same = stride == 1 and i == o
+        self.shortcut = nn.Identity() if same else nn.Sequential(
+            nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
+
+    def forward(self, x):
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+def model(name):
+    if name == "lenet5":
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
+            nn.Linear(84, 10))
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)]
+    if name == "small_cnn":
+        def stage(i, o):
+            return conv_bn(i, o) + [nn.ReLU()] + conv_bn(o, o) + [nn.ReLU(), nn.MaxPool2d(2)]
+        return nn.Sequential(*stage(1, 32), *stage(32, 64), *head)
+    blocks = [Block(16, 16, 1), Block(16, 16, 1), Block(16, 32, 2), Block(32, 32, 1), Block(32, 64, 2),
+              Block(64, 64, 1)]
+    return nn.Sequential(*conv_bn(1, 16), nn.ReLU(), *blocks, *head)
+
+
+def step(a):
+    net = model(a["model"]).to(memory_format=torch.channels_last)
+    x, labels = image(a["n"], 1, 28), torch.arange(a["n"]) % 10
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+
+    def run():
+        optimizer.zero_grad(set_to_none=True)
+        functional.cross_entropy(net(x), labels).backward()
+        optimizer.step()
+
+    return run
+
+
+class Peer:
+    """name, case(name, arguments) -> whether there is a counterpart, run(seconds) -> seconds per call."""
+
+    def __init__(self, threads):
+        torch.set_num_threads(threads)
+        self.name = f"PyTorch {torch.__version__} eager"
+        self.call = None
+
+    def case(self, name, a):
+        if name == "step":
+            self.call = step(a)
+        elif name in ("gemm", "syrk"):
+            self.call = gemm(name, a)
+        else:
+            family = {"conv": conv, "linear": linear, "max": pool}.get(name.split("_")[0], norm)
+            self.call = family(name, a)
+        if self.call is None:
+            return False
+        self.run(0)
+        return True
+
+    def run(self, seconds):
+        if self.call.__name__ == "run":  # a training step
+            return self.repeat(seconds)
+        with torch.no_grad():
+            return self.repeat(seconds)
+
+    def repeat(self, seconds):
+        calls, start = 0, time.perf_counter()
+        while True:
+            self.call()
+            calls += 1
+            now = time.perf_counter()
+            if now - start >= seconds:
+                return (now - start) / calls

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+// optim: updates against their formulas, schedules against hand-made values, averages of weights.
+#include <numbers>
+
+#include "nn_support.hpp"
+#include "optim/optimizer.hpp"
+
+using namespace isaribi;
+using namespace isaribi::testing;
+using optim::OptimizerSettings;
+
+namespace {
+
+/// Two parameters, a weight and a bias, in f64, with a gradient that follows from the step.
+struct Fixture {
+  std::unique_ptr<api::Backend> backend = reference_backend();
+  nn::Parameter weight, bias;
+  std::vector<nn::Parameter*> list{&weight, &bias};
+
+  Fixture() {
+    weight.name = "c/weight";
+    bias.name = "c/bias";
+    bias.role = nn::Role::bias;
+    std::uint64_t stream = 10;
+    for (nn::Parameter* p : list) {
+      p->value = random_tensor({5}, ++stream);
+      p->gradient = random_tensor({5}, ++stream);
+    }
+  }
+  void set_gradients(int step) {
+    for (nn::Parameter* p : list) {
+      const core::Tensor fresh = random_tensor({5}, static_cast<std::uint64_t>(100 + step));
+      std::copy_n(fresh.data<double>(), 5, p->gradient.data<double>());
+    }
+  }
+};
+
+/// The same updates on plain numbers; `update(w, g, m, v, decays)` changes one scalar.
+using ScalarUpdate =
+    std::function<void(double& w, double g, double& m, double& v, bool decays, int step)>;
+
+void compare(const OptimizerSettings& settings, double lr, const ScalarUpdate& update) {
+  Fixture f;
+  double w[2][5], m[2][5] = {}, v[2][5] = {};
+  for (std::size_t k = 0; k < 2; ++k) std::copy_n(f.list[k]->value.data<double>(), 5, w[k]);
+  const auto optimizer = optim::make_optimizer(settings, f.list, *f.backend);
+  for (int step = 1; step <= 4; ++step) {
+    f.set_gradients(step);
+    for (std::size_t k = 0; k < 2; ++k) {
+      for (std::size_t i = 0; i < 5; ++i) {
+        update(w[k][i], f.list[k]->gradient.data<double>()[i], m[k][i], v[k][i],
+               k == 0 || settings.decay_bias_and_norm, step);
+      }
+    }
+    optimizer->step(lr, step);
+    for (std::size_t k = 0; k < 2; ++k) {
+      for (std::size_t i = 0; i < 5; ++i)
+        REQUIRE(f.list[k]->value.data<double>()[i] == Approx(w[k][i]).epsilon(1e-13));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("sgd follows its formulas") {
+  const double lr = 0.1;
+  OptimizerSettings s;
+  s.momentum = 0.0;
+  compare(s, lr, [&](double& w, double g, double&, double&, bool, int) { w -= lr * g; });
+  s.momentum = 0.9;
+  s.weight_decay = 0.01;
+  compare(s, lr, [&](double& w, double g, double& m, double&, bool decays, int) {
+    g += (decays ? 0.01 : 0) * w;
+    m = 0.9 * m + g;
+    w -= lr * m;
+  });
+  s.nesterov = true;
+  s.decay_bias_and_norm = true;
+  compare(s, lr, [&](double& w, double g, double& m, double&, bool decays, int) {
+    g += (decays ? 0.01 : 0) * w;
+    m = 0.9 * m + g;
+    w -= lr * (g + 0.9 * m);
+  });
+  s.nesterov = false;
+  s.decay_bias_and_norm = false;
+  s.decoupled = true;
+  compare(s, lr, [&](double& w, double g, double& m, double&, bool decays, int) {
+    m = 0.9 * m + g;
+    w = (1 - lr * (decays ? 0.01 : 0)) * w - lr * m;
+  });
+}
+
+TEST_CASE("adamw follows its formula") {
+  OptimizerSettings s;
+  s.kind = "adamw";
+  s.weight_decay = 0.1;
+  s.beta2 = 0.99;
+  compare(s, 0.01, [&](double& w, double g, double& m, double& v, bool decays, int t) {
+    m = 0.9 * m + 0.1 * g;
+    v = 0.99 * v + 0.01 * g * g;
+    w *= 1 - 0.01 * (decays ? 0.1 : 0);
+    w -= 0.01 * (m / (1 - std::pow(0.9, t))) / (std::sqrt(v / (1 - std::pow(0.99, t))) + 1e-8);
+  });
+}
+
+TEST_CASE("clipping bounds the norm of all gradients together") {
+  Fixture f;
+  OptimizerSettings s;
+  s.momentum = 0;
+  double squares = 0;
+  for (nn::Parameter* p : f.list) squares += weighted_sum(p->gradient, p->gradient);
+  const double norm = std::sqrt(squares), before = f.weight.value.data<double>()[2],
+               g = f.weight.gradient.data<double>()[2];
+  SECTION("a large bound changes nothing") {
+    s.clip_norm = 2 * norm;
+    optim::make_optimizer(s, f.list, *f.backend)->step(1.0, 1);
+    CHECK(f.weight.value.data<double>()[2] == before - g);
+  }
+  SECTION("a small one scales") {
+    s.clip_norm = 0.25 * norm;
+    optim::make_optimizer(s, f.list, *f.backend)->step(1.0, 1);
+    CHECK(f.weight.value.data<double>()[2] == Approx(before - 0.25 * g).epsilon(1e-13));
+  }
+}
+
+TEST_CASE("state is named after the parameters, starts at zero and is enough to go on") {
+  Fixture a, b;
+  OptimizerSettings s;
+  s.kind = GENERATE(as<std::string>(), "sgd", "adamw");
+  const auto first = optim::make_optimizer(s, a.list, *a.backend),
+             second = optim::make_optimizer(s, b.list, *b.backend);
+  const auto state = first->state();
+  REQUIRE(state.size() == (s.kind == "sgd" ? 2u : 4u));
+  CHECK(state[0].name == (s.kind == "sgd" ? "momentum/c/weight" : "adam_m/c/weight"));
+  if (s.kind == "adamw") CHECK(state[3].name == "adam_v/c/bias");
+  for (const auto& t : state) CHECK(t.tensor.data<double>()[4] == 0.0);
+  first->step(0.1, 1);
+  for (std::size_t i = 0; i < state.size(); ++i)
+    std::copy_n(state[i].tensor.data<double>(), 5, second->state()[i].tensor.data<double>());
+  for (std::size_t k = 0; k < 2; ++k)
+    std::copy_n(a.list[k]->value.data<double>(), 5, b.list[k]->value.data<double>());
+  first->step(0.1, 2);
+  second->step(0.1, 2);
+  for (int i = 0; i < 5; ++i)
+    CHECK(a.weight.value.data<double>()[i] == b.weight.value.data<double>()[i]);
+}
+
+TEST_CASE("schedules take their values") {
+  optim::ScheduleSettings s;
+  CHECK(optim::Schedule(s, 0.5, 10).lr(7) == 0.5);
+
+  s.warmup_epochs = 2;
+  s.warmup_start = 0.1;
+  const optim::Schedule warm(s, 1.0, 10);
+  CHECK(warm.lr(0) == Approx(0.1));
+  CHECK(warm.lr(1) == Approx(0.55));
+  CHECK(warm.lr(2) == 1.0);
+
+  s.kind = "step";
+  s.milestones = {4, 6.5};
+  const optim::Schedule step(s, 1.0, 10);
+  CHECK(step.lr(1) == Approx(0.55));
+  CHECK(step.lr(3.99) == 1.0);
+  CHECK(step.lr(4) == Approx(0.1));
+  CHECK(step.lr(9) == Approx(0.01));
+
+  s.kind = "cosine";
+  s.final_fraction = 0.01;
+  const optim::Schedule cosine(s, 2.0, 10);
+  CHECK(cosine.lr(2) == Approx(2.0));
+  CHECK(cosine.lr(4) == Approx(2 * (0.01 + 0.99 * 0.5 * (1 + std::cos(std::numbers::pi * 0.25)))));
+  CHECK(cosine.lr(6) == Approx(2 * (0.01 + 0.99 * 0.5)));
+  CHECK(cosine.lr(10) == Approx(0.02));
+  CHECK(cosine.lr(12) == Approx(0.02));
+
+  // Osawa et al. 2019: lr = peak (1 - (e - start) / (end - start))^p.
+  s = {};
+  s.kind = "polynomial";
+  s.power = 11;
+  s.start_epoch = 1;
+  s.end_epoch = 53;
+  const optim::Schedule polynomial(s, 8.18e-3, 35);
+  CHECK(polynomial.lr(0.5) == Approx(8.18e-3));
+  CHECK(polynomial.lr(14) == Approx(8.18e-3 * std::pow(0.75, 11)));
+  CHECK(polynomial.lr(60) == 0.0);
+}
+
+TEST_CASE("averages of the weights") {
+  Fixture f;
+  double& w = f.weight.value.data<double>()[0];
+  optim::AverageSettings s;
+  s.start_epoch = 1;
+  const auto run = [&](const std::string& kind) {
+    s.kind = kind;
+    s.decay = 0.9;
+    optim::WeightAverage average(s, f.list, *f.backend);
+    w = 100;
+    average.update(0.5);  // before the start
+    CHECK_FALSE(average.active());
+    average.swap();
+    CHECK(w == 100);
+    for (const double value : {1.0, 2.0, 4.0}) {
+      w = value;
+      average.update(1.0);
+    }
+    CHECK(average.state()[0].name == "c/weight");
+    CHECK(average.count() == 3);
+    average.swap();
+    const double averaged = w;
+    average.swap();
+    CHECK(w == 4);
+    return averaged;
+  };
+  CHECK(run("ema") == Approx(0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 4));
+  CHECK(run("swa") == Approx(7.0 / 3));
+  s.kind = "none";
+  optim::WeightAverage none(s, f.list, *f.backend);
+  none.update(5);
+  CHECK(none.state().empty());
+  CHECK_FALSE(none.active());
+}
+
+TEST_CASE("impossible settings are refused by name") {
+  Fixture f;
+  const auto complaint = [&](OptimizerSettings s) -> std::string {
+    try {
+      optim::make_optimizer(s, f.list, *f.backend);
+    } catch (const core::UsageError& e) {
+      return e.cause();
+    }
+    return "";
+  };
+  CHECK(complaint({.kind = "adam"}) == "optimizer/kind = \"adam\" is not known");
+  CHECK(complaint({.momentum = 1.0}) == "optimizer/momentum = 1 is out of range");
+  CHECK(complaint({.lr = -1}) == "optimizer/lr = -1 is out of range");
+  CHECK(complaint({.momentum = 0, .nesterov = true}) == "optimizer/nesterov needs momentum");
+  CHECK_THROWS_AS(optim::Schedule({.kind = "cosin"}, 1, 1), core::UsageError);
+  CHECK_THROWS_AS(optim::Schedule({.kind = "step", .milestones = {3, 2}}, 1, 9), core::UsageError);
+  CHECK_THROWS_AS(optim::Schedule({.kind = "polynomial", .start_epoch = 5, .end_epoch = 4}, 1, 9),
+                  core::UsageError);
+  CHECK_THROWS_AS(optim::WeightAverage({.kind = "mean"}, f.list, *f.backend), core::UsageError);
+}
