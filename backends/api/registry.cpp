@@ -20,9 +20,9 @@ const Entry* Registry::find(std::string_view name) const {
   return it == entries_.end() ? nullptr : &*it;
 }
 
-std::unique_ptr<Backend> Registry::create(std::string_view name, const Options& options,
-                                          core::Log& log) const {
-  std::string usable = "auto", unusable;
+// The entry that `name` means here; `unusable` becomes "; name: reason" of each that cannot run.
+const Entry& Registry::usable(std::string_view name, std::string& unusable) const {
+  std::string names = "auto";
   const Entry* best = nullptr;
   for (const Entry& e : entries_) {
     const std::string reason = e.why_unusable();
@@ -30,18 +30,30 @@ std::unique_ptr<Backend> Registry::create(std::string_view name, const Options& 
       unusable += "; " + e.name + ": " + reason;
       continue;
     }
-    usable += ", " + e.name;
+    names += ", " + e.name;
     if (best == nullptr || e.priority > best->priority) best = &e;
   }
-  const std::string hint = "usable here: " + usable + unusable;
+  const std::string hint = "usable here: " + names + unusable;
   const Entry* chosen = name == "auto" ? best : find(name);
   if (chosen == nullptr)
     throw core::UsageError("run/backend = \"" + std::string(name) + "\" is not a backend", hint);
   const std::string reason = chosen->why_unusable();
   if (!reason.empty()) throw core::UsageError("backend " + chosen->name + ": " + reason, hint);
+  return *chosen;
+}
 
-  auto backend = make(*chosen, options, log);
-  log.info("backend: {} ({}): {}", chosen->name,
+Registry::Choice Registry::choices(std::string_view name, const Options& options) const {
+  std::string unusable;
+  const Entry& chosen = usable(name, unusable);
+  return {chosen.name, chosen.isa_levels ? chosen.isa_levels(options) : std::vector<std::string>{}};
+}
+
+std::unique_ptr<Backend> Registry::create(std::string_view name, const Options& options,
+                                          core::Log& log) const {
+  std::string unusable;
+  const Entry& chosen = usable(name, unusable);
+  auto backend = make(chosen, options, log);
+  log.info("backend: {} ({}): {}", chosen.name,
            name == "auto" ? "the best of those usable here" : "asked for", backend->description());
   if (name == "auto" && !unusable.empty()) log.debug("not usable{}", unusable);
   return backend;

@@ -35,6 +35,9 @@ struct Entry {
   std::function<std::unique_ptr<Backend>(const Options&, std::unique_ptr<Backend> fallback,
                                          core::Log&)>
       create;
+  /// Instruction-set levels (values of Options::isa) that `create` would take here, the preferred
+  /// one first; one when it is forced. Unset when the backend has no such choice.
+  std::function<std::vector<std::string>(const Options&)> isa_levels = {};
   /// Name of the backend to fall back to, empty for none. The first usable of this and "reference"
   /// is taken.
   std::string fallback;
@@ -48,8 +51,17 @@ class Registry {
   /// @throws UsageError for an unknown or unusable name, with the list of usable ones.
   std::unique_ptr<Backend> create(std::string_view name, const Options& options,
                                   core::Log& log) const;
+  /// The name and the instruction-set levels of what create() would make. The preferred level is a
+  /// measurement, so it may differ between ranks and runs, and with it the last bits of results:
+  /// those who must agree choose one and pass it as Options::isa. @throws UsageError as create().
+  struct Choice {
+    std::string name;
+    std::vector<std::string> isa_levels;  ///< empty: there is nothing to choose
+  };
+  Choice choices(std::string_view name, const Options& options) const;
 
  private:
+  const Entry& usable(std::string_view name, std::string& unusable) const;
   const Entry* find(std::string_view name) const;
   std::unique_ptr<Backend> make(const Entry& entry, const Options& options, core::Log& log) const;
   std::vector<Entry> entries_;

@@ -81,7 +81,7 @@ std::string SimdBackend::description() const {
   const std::string speed =
       context_.level.gflops > 0
           ? fmt::format(", {:.0f} GFLOP/s per thread in cache", context_.level.gflops)
-          : std::string(", forced");
+          : std::string();
   return fmt::format("{}{}, {} threads, {}, else {}", context_.level.kernels->isa, speed,
                      omp_get_max_threads(), blas::library_name(), context_.fallback->name());
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // CPUID and a short timing of the convolution tile. A wider level is taken unless it is clearly
-// slower: the margin keeps the choice, and with it every rounding, the same from run to run on a
-// busy machine.
+// slower, which keeps the choice the same from run to run on a busy machine.
 #include "backends/simd/cpu.hpp"
 
 #include <algorithm>
@@ -56,15 +55,25 @@ double run_once(const Kernels& k, const float* x, const float* w, float* y) {
   return seconds / (2.0 * 8 * 12 * kRun * a.channels);
 }
 
+/// The best time of each level. Levels take turns, since a busy machine may disturb one of them;
+/// every turn warms up first: for up to half a millisecond after its first 512-bit instructions a
+/// CPU may run them at a quarter of its speed, until the voltage has followed (Intel Optimization
+/// Reference Manual, "Intel AVX-512 license levels").
 void time_levels(std::vector<Level>& levels) {
+  constexpr int kTurns = 3;
+  constexpr double kWarmUp = 1e-3, kTurn = 2e-3;  // seconds
   const core::Tensor x = core::Tensor::zeros({1024}, core::DType::f32);
   const core::Tensor w = core::Tensor::zeros({144 * 32}, core::DType::f32);
   const core::Tensor y = core::Tensor::zeros({1024}, core::DType::f32);
   std::vector<double> best(levels.size(), 1e30);
-  for (int repeat = 0; repeat < 40; ++repeat) {
+  for (int turn = 0; turn < kTurns; ++turn) {
     for (std::size_t i = 0; i < levels.size(); ++i) {
-      best[i] = std::min(
-          best[i], run_once(*levels[i].kernels, x.data<float>(), w.data<float>(), y.data<float>()));
+      const double start = core::now_seconds();
+      for (double now = start; now < start + kTurn; now = core::now_seconds()) {
+        const double seconds =
+            run_once(*levels[i].kernels, x.data<float>(), w.data<float>(), y.data<float>());
+        if (now > start + kWarmUp) best[i] = std::min(best[i], seconds);
+      }
     }
   }
   for (std::size_t i = 0; i < levels.size(); ++i) levels[i].gflops = 1e-9 / best[i];
@@ -87,29 +96,36 @@ std::vector<Level> available_levels() {
   return levels;
 }
 
-Level choose_level(const std::string& wanted) {
+std::vector<Level> rank_levels() {
   std::vector<Level> levels = available_levels();
-  if (!wanted.empty()) {
-    for (const Level& level : levels) {
-      if (wanted == level.kernels->isa) return level;
-    }
-    const bool known = std::any_of(std::begin(kKnown), std::end(kKnown),
-                                   [&](const Known& k) { return wanted == k.name; });
-    throw core::UsageError(
-        known ? "this CPU lacks the instruction set \"" + wanted + "\""
-              : "unknown instruction set \"" + wanted + "\" for backend simd",
-        "available here: " + names(levels) + "; leave ISARIBI_ISA unset to take the fastest");
-  }
-  if (levels.empty()) {
+  if (levels.size() < 2) return levels;
+  time_levels(levels);
+  std::reverse(levels.begin(), levels.end());  // widest first
+  const auto fastest =
+      std::max_element(levels.begin(), levels.end(),
+                       [](const Level& a, const Level& b) { return a.gflops < b.gflops; });
+  if (fastest->gflops > kWiderIsSlower * levels.front().gflops)
+    std::rotate(levels.begin(), fastest, fastest + 1);
+  return levels;
+}
+
+Level choose_level(const std::string& wanted) {
+  if (wanted.empty()) {
+    const std::vector<Level> levels = rank_levels();
+    if (!levels.empty()) return levels.front();
     throw core::UsageError("backend simd needs a CPU with AVX2, FMA and F16C",
                            "use --backend=kokkos or --backend=reference");
   }
-  time_levels(levels);
-  Level chosen = levels.back();
+  const std::vector<Level> levels = available_levels();
   for (const Level& level : levels) {
-    if (level.gflops > kWiderIsSlower * chosen.gflops) chosen = level;
+    if (wanted == level.kernels->isa) return level;
   }
-  return chosen;
+  const bool known = std::any_of(std::begin(kKnown), std::end(kKnown),
+                                 [&](const Known& k) { return wanted == k.name; });
+  throw core::UsageError(known ? "this CPU lacks the instruction set \"" + wanted + "\""
+                               : "unknown instruction set \"" + wanted + "\" for backend simd",
+                         "available here: " + names(levels) +
+                             "; leave run/isa and ISARIBI_ISA unset to take the fastest");
 }
 
 }  // namespace isaribi::simd

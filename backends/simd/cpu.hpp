@@ -18,9 +18,13 @@ struct Level {
 /// Levels of this build that the CPU and the operating system support, narrowest first.
 std::vector<Level> available_levels();
 
-/// The level called `wanted`, or for an empty one the fastest as measured in about a millisecond.
-/// @throws UsageError for a name that is unknown or that this CPU lacks, with the list of those it
-/// has.
+/// The same, timed for some milliseconds, the one to take first: the widest, unless a narrower one
+/// is clearly faster. The choice is a measurement: ranks that must round alike agree on one of them
+/// (api::Entry::isa_levels), they do not each choose.
+std::vector<Level> rank_levels();
+
+/// The level called `wanted`, or for an empty one the first of rank_levels(). @throws UsageError
+/// for a name that is unknown or that this CPU lacks, with the list of those it has.
 Level choose_level(const std::string& wanted);
 
 }  // namespace isaribi::simd

@@ -4,10 +4,20 @@
 #include "backends/simd/register.hpp"
 
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 #include "backends/simd/backend.hpp"
 
 namespace isaribi::simd {
+namespace {
+
+std::string forced_level(const std::string& option) {
+  const char* environment = std::getenv("ISARIBI_ISA");
+  return !option.empty() ? option : environment != nullptr ? environment : "";
+}
+
+}  // namespace
 
 void register_backend(api::Registry& registry) {
   api::Entry entry;
@@ -20,9 +30,15 @@ void register_backend(api::Registry& registry) {
   };
   entry.create = [](const api::Options& options, std::unique_ptr<api::Backend> fallback,
                     core::Log& log) -> std::unique_ptr<api::Backend> {
-    const char* forced = std::getenv("ISARIBI_ISA");
-    const std::string isa = !options.isa.empty() ? options.isa : forced ? forced : "";
-    return std::make_unique<SimdBackend>(choose_level(isa), std::move(fallback), log);
+    return std::make_unique<SimdBackend>(choose_level(forced_level(options.isa)),
+                                         std::move(fallback), log);
+  };
+  entry.isa_levels = [](const api::Options& options) {
+    std::vector<std::string> names;
+    const std::string forced = forced_level(options.isa);
+    if (!forced.empty()) return std::vector<std::string>{choose_level(forced).kernels->isa};
+    for (const Level& level : rank_levels()) names.emplace_back(level.kernels->isa);
+    return names;
   };
   registry.add(std::move(entry));
 }

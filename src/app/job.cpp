@@ -47,7 +47,8 @@ std::string text_of(const std::map<std::string, checkpoint::Value>& values,
 
 CheckpointNotes notes_of(const std::string& path) {
   const checkpoint::State state = checkpoint::read_file(path);
-  return {path, text_of(state.notes, "deck"), text_of(state.values, "data/digest")};
+  return {path, text_of(state.notes, "deck"), text_of(state.values, "data/digest"),
+          text_of(state.notes, "isa")};
 }
 
 /// The newest of `folder` that can be read; the reason of the newest when none can.
@@ -78,6 +79,7 @@ std::optional<CheckpointNotes> share(Session& session,
   notes.path = session.comm.broadcast_string(notes.path);
   notes.deck = session.comm.broadcast_string(notes.deck);
   notes.data_digest = session.comm.broadcast_string(notes.data_digest);
+  notes.isa = session.comm.broadcast_string(notes.isa);
   if (notes.path.empty()) return std::nullopt;
   return notes;
 }
@@ -114,6 +116,32 @@ void dry_run_on_root(Session& session, const Deck& deck, data::DatasetInfo& trai
   optim::make_optimizer(c.optimizer, {}, *backend);
   const optim::WeightAverage average(c.average, {}, *backend);
   const optim::Schedule schedule(c.schedule, c.optimizer.lr, c.train.epochs);
+}
+
+/// The first of (`last`, the levels of rank 0 in its order) that every rank has among `mine`.
+/// Collective.
+std::string common_isa(comm::Communicator& comm, const std::vector<std::string>& mine,
+                       const std::string& last) {
+  const std::string first = fmt::format("{}", fmt::join(mine, " "));
+  const std::vector<std::string> all = comm.all_gather_strings(first);
+  const auto everywhere = [&](const std::string& isa) {
+    return !isa.empty() && std::all_of(all.begin(), all.end(), [&](const std::string& levels) {
+      return (" " + levels + " ").find(" " + isa + " ") != std::string::npos;
+    });
+  };
+  std::istringstream order(last + " " + all.front());
+  for (std::string isa; order >> isa;) {
+    if (everywhere(isa)) return isa;
+  }
+  const bool no_choice =
+      std::all_of(all.begin(), all.end(), [](const std::string& s) { return s.empty(); });
+  if (no_choice) return "";
+  std::string table;
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
+    table += fmt::format("\n  rank {}: {}", rank, all[rank]);
+  throw comm::CollectiveError(core::ExitCode::usage,
+                              "the ranks have no instruction set in common:" + table,
+                              "set ISARIBI_ISA alike on all ranks, or use --backend=kokkos");
 }
 
 }  // namespace
@@ -198,15 +226,26 @@ int threads_of_rank(const train::Config& config, comm::Communicator& node) {
   return std::max(1, static_cast<int>(std::floor(share + 1e-6)));
 }
 
-std::unique_ptr<api::Backend> make_backend(Session& session, const train::Config& config) {
+ChosenBackend make_backend(Session& session, const train::Config& config,
+                           const std::string& last_isa) {
   const auto node = session.comm.split_node();
-  const api::Options options{
+  api::Options options{
       .threads = threads_of_rank(config, *node), .isa = config.run.isa, .device = node->rank()};
-  std::unique_ptr<api::Backend> backend;
+  api::Registry::Choice mine;
+  comm::run_together(session.comm,
+                     [&] { mine = session.backends.choices(config.run.backend, options); });
+  comm::check_agreement(session.comm, {{"backend", mine.name}});
+  options.isa = common_isa(session.comm, mine.isa_levels, last_isa);
+  if (!last_isa.empty() && options.isa != last_isa)
+    session.log.warn(
+        "the checkpoint was computed with {}, this run goes on with {}: equal to rounding, not bit "
+        "for bit",
+        last_isa, options.isa.empty() ? mine.name : options.isa);
+  ChosenBackend chosen{nullptr, options.isa};
   comm::run_together(session.comm, [&] {
-    backend = session.backends.create(config.run.backend, options, session.log);
+    chosen.backend = session.backends.create(config.run.backend, options, session.log);
   });
-  return backend;
+  return chosen;
 }
 
 std::string fingerprint(const std::string& text) {

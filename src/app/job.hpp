@@ -26,6 +26,7 @@ struct CheckpointNotes {
   std::string path;
   std::string deck;         ///< resolved
   std::string data_digest;  ///< of its training set
+  std::string isa;          ///< instruction set that computed it; empty when there was no choice
 };
 /// The notes of `path`: a checkpoint, or the newest good one of a run folder. Rank 0 reads.
 CheckpointNotes read_notes(Session& session, const std::string& path);
@@ -41,7 +42,17 @@ data::DatasetInfo dry_run(Session& session, const Deck& deck);
 /// Threads per rank: run/threads, else OMP_NUM_THREADS, else this rank's share of the CPUs it may
 /// run on.
 int threads_of_rank(const train::Config& config, comm::Communicator& node);
-std::unique_ptr<api::Backend> make_backend(Session& session, const train::Config& config);
+/// A backend, and the instruction set that all ranks compute with.
+struct ChosenBackend {
+  std::unique_ptr<api::Backend> backend;
+  std::string isa;  ///< empty when the backend has no choice
+};
+/// The same kind of backend with the same instruction set on every rank, so that all of them, and a
+/// restarted run, round alike: run/isa or ISARIBI_ISA, else `last_isa` (of the checkpoint) when
+/// every rank has it, else the first one of rank 0's list that every rank has. @throws UsageError;
+/// CollectiveError when the ranks have none in common.
+ChosenBackend make_backend(Session& session, const train::Config& config,
+                           const std::string& last_isa);
 
 /// 16 hex digits that differ when the texts differ.
 std::string fingerprint(const std::string& text);

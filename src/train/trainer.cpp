@@ -293,6 +293,7 @@ void Trainer::save_now() {
   s.values["seed"] = static_cast<std::int64_t>(config_.run.seed);
   s.values["data/digest"] = train_info_.digest;
   s.notes["deck"] = inputs_.deck;
+  s.notes["isa"] = inputs_.isa;
   s.notes["ranks"] = std::int64_t{context_.comm.size()};
   checkpoint::save(checkpoints_, progress_.step, s, config_.checkpoint.keep, context_.comm);
   saved_step_ = progress_.step;

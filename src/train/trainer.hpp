@@ -18,6 +18,7 @@ namespace isaribi::train {
 /// What the caller knows and the deck does not.
 struct RunInputs {
   std::string deck;     ///< the resolved deck, stored in the run folder and in every checkpoint
+  std::string isa;      ///< instruction set of the backend, noted in every checkpoint
   bool resume = false;  ///< --resume: a checkpoint must be there
   std::string
       initial_weights;  ///< a checkpoint to take weights (only) from; empty: random initialisation

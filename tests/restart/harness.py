@@ -129,6 +129,17 @@ def run(ranks, *arguments, timeout=300):
     return done.returncode, done.stdout
 
 
+def run_mixed(first, second, *arguments, timeout=300):
+    """Two ranks, each with variables of its own; returns (exit code, output)."""
+    line = [MPIEXEC]
+    for number, variables in enumerate((first, second)):
+        line += ([":"] if number else []) + ["-np", "1", "env"] + [f"{k}={v}" for k, v in variables.items()]
+        line += [ISARIBI, *map(str, arguments)]
+    done = subprocess.run(line, env=ENVIRONMENT, stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=timeout)
+    return done.returncode, done.stdout
+
+
 def rank_pids(launcher):
     """Process ids of the ranks that `launcher` started on this machine."""
     children = pathlib.Path(f"/proc/{launcher}/task/{launcher}/children")

@@ -110,6 +110,31 @@ class Stop(unittest.TestCase):
         self.assertEqual(code, 0, output)
         self.assertEqual(harness.digest(harness.newest_checkpoint(self.folder / "again")), self.want)
 
+    @unittest.skipUnless("avx512f" in pathlib.Path("/proc/cpuinfo").read_text(), "this CPU has one instruction set")
+    def test_a_restart_keeps_the_instruction_set(self):
+        # What the machine prefers differs from run to run when it is busy; the bits must not.
+        deck = self.deck("whole_avx2")
+        code, output = harness.run(2, "train", deck, "run/isa=avx2")
+        self.assertEqual(code, 0, output)
+        want = harness.digest(harness.newest_checkpoint(self.folder / "whole_avx2"))
+        deck = self.deck("kept_avx2")
+        code, output = harness.run(2, "train", deck, "run/isa=avx2", "train/steps=30")
+        self.assertEqual(code, 0, output)
+        self.assertEqual(harness.digest(self.finish("kept_avx2", deck)), want)
+        deck = self.deck("changed")
+        code, output = harness.run(2, "train", deck, "run/isa=avx2", "train/steps=30")
+        self.assertEqual(code, 0, output)
+        code, output = harness.run(2, "train", deck, "run/isa=avx512")
+        self.assertEqual(code, 0, output)
+        self.assertIn("not bit for bit", output)
+
+    @unittest.skipUnless("avx512f" in pathlib.Path("/proc/cpuinfo").read_text(), "this CPU has one instruction set")
+    def test_ranks_without_a_common_instruction_set_are_told(self):
+        deck = self.deck("mixed")
+        code, output = harness.run_mixed({"ISARIBI_ISA": "avx2"}, {"ISARIBI_ISA": "avx512"}, "train", deck)
+        self.assertEqual(code, 2, output)
+        self.assertEqual(output.count("no instruction set in common"), 1, output)
+
     def test_resume_without_a_checkpoint_says_so(self):
         code, output = harness.run(2, "train", self.deck("nothing"), "--resume")
         self.assertEqual(code, 3, output)

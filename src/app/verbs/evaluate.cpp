@@ -34,9 +34,9 @@ core::ExitCode evaluate_verb(const EvaluateOptions& options, Session& session) {
   });
   dry_run(session, deck);
   const train::Config& config = deck.config();
-  const auto backend = make_backend(session, config);
+  const ChosenBackend chosen = make_backend(session, config, notes.isa);
   core::PhaseTimers timers;
-  const train::Context context{session.comm, *backend, session.log, timers};
+  const train::Context context{session.comm, *chosen.backend, session.log, timers};
   const double start = core::now_seconds();
   const train::Evaluation result = train::evaluate(config, context, notes.path, config.data.test);
   const double seconds = core::now_seconds() - start;

@@ -58,7 +58,8 @@ StopOptions stop_options(const TrainOptions& options, const Session& session,
   return stop;
 }
 
-Deck resolve(const TrainOptions& options, Session& session, std::string& data_digest) {
+/// The deck as it will run, and what the checkpoint it goes on from says (empty: a new run).
+Deck resolve(const TrainOptions& options, Session& session, CheckpointNotes& last) {
   Deck deck = read_deck(session, options.deck, options.overrides);
   std::vector<std::string> in_vain;
   comm::run_together(session.comm, [&] {
@@ -71,7 +72,7 @@ Deck resolve(const TrainOptions& options, Session& session, std::string& data_di
       in_vain = deck.go_on_from(restart->deck, restart->path);
       deck.check();
     });
-    data_digest = restart->data_digest;
+    last = *restart;
   }
   for (const std::string& line : in_vain) session.log.warn("{}", line);
   return deck;
@@ -79,8 +80,8 @@ Deck resolve(const TrainOptions& options, Session& session, std::string& data_di
 
 core::ExitCode train_verb(const TrainOptions& options, Session& session) {
   // 1. The deck, and what a checkpoint has to say about it.
-  std::string digest_at_start;
-  const Deck deck = resolve(options, session, digest_at_start);
+  CheckpointNotes last;
+  const Deck deck = resolve(options, session, last);
   const train::Config& config = deck.config();
   const std::string text = deck.toml();
 
@@ -88,7 +89,7 @@ core::ExitCode train_verb(const TrainOptions& options, Session& session) {
   StopRequests stop(stop_options(options, session, config.run.dir));
   const data::DatasetInfo data = dry_run(session, deck);
   comm::run_together(session.comm, [&] {
-    if (!digest_at_start.empty() && digest_at_start != data.digest)
+    if (!last.data_digest.empty() && last.data_digest != data.digest)
       throw core::DataError(config.data.train,
                             "data/train is not the data that this run was started with",
                             "set data/train back, or start a new run with another run/dir");
@@ -100,7 +101,7 @@ core::ExitCode train_verb(const TrainOptions& options, Session& session) {
   for (const std::string& line : deck.table()) session.log.info("{}", line);
 
   // 3. The backend, then the run folder: from here on there is something to lose.
-  const auto backend = make_backend(session, config);
+  const ChosenBackend chosen = make_backend(session, config, last.isa);
   int attempts = 1;
   comm::run_on_root(session.comm, [&] { attempts = open_run_folder(config.run.dir, text); });
   session.on_failure = [dir = config.run.dir, attempts](core::ExitCode code,
@@ -113,9 +114,10 @@ core::ExitCode train_verb(const TrainOptions& options, Session& session) {
   comm::WatchdogOptions limits;
   limits.hang_seconds = config.run.watchdog_seconds;
   comm::Watchdog watchdog(session.comm, timers, limits);
-  const train::Context context{session.comm, *backend, session.log, timers};
+  const train::Context context{session.comm, *chosen.backend, session.log, timers};
   const train::RunInputs inputs{
       .deck = text,
+      .isa = chosen.isa,
       .resume = options.resume,
       .initial_weights = options.initial_weights,
       .attempts = attempts,
