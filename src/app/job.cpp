@@ -84,11 +84,11 @@ std::optional<CheckpointNotes> share(Session& session,
   return notes;
 }
 
-void compare_sets(const Deck& deck, const data::DatasetInfo& train, const data::DatasetInfo& test) {
+void compare_sets(const data::DatasetInfo& train, const data::DatasetInfo& test) {
   const auto differ = [&](const std::string& what, const std::string& a, const std::string& b) {
-    throw deck.placed(core::UsageError(
+    throw core::UsageError(
         fmt::format("data/test: {} of {} is {}, but {} has {}", what, test.path, a, train.path, b),
-        "both sets must come from the same source"));
+        "both sets must come from the same source");
   };
   if (train.sample != test.sample)
     differ("the shape of a sample", test.sample.text(), train.sample.text());
@@ -100,7 +100,7 @@ void dry_run_on_root(Session& session, const Deck& deck, data::DatasetInfo& trai
   const train::Config& c = deck.config();
   train_info = data::read_info(c.data.train);
   const data::DatasetInfo test_info = data::read_info(c.data.test);
-  compare_sets(deck, train_info, test_info);
+  compare_sets(train_info, test_info);
   if (c.data.drop_last && c.data.batch > train_info.samples)
     throw core::UsageError(fmt::format("data/batch = {} is larger than the {} samples of {}",
                                        c.data.batch, train_info.samples, c.data.train),

@@ -35,7 +35,11 @@ std::string version_text(const api::Registry& backends) {
   text += "backends\n";
   for (const api::Entry& entry : backends.entries()) {
     const std::string reason = entry.why_unusable();
-    line(entry.name, reason.empty() ? "usable" : reason);
+    std::string usability = reason.empty() ? "usable" : reason;
+    if (reason.empty() && entry.isa_levels)
+      usability += fmt::format(", instruction sets here: {} (the first is taken)",
+                               fmt::join(entry.isa_levels({}), ", "));
+    line(entry.name, usability);
   }
   return text;
 }

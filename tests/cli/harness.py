@@ -126,6 +126,7 @@ class CliTest(unittest.TestCase):
         self.assertEqual(got, code, f"exit {got}\n{stdout}\n{stderr}")
         messages = re.findall(r"^isaribi: error: .*", stderr, re.M)
         self.assertEqual(len(messages), 1, stderr)
+        self.assertNotRegex(messages[0], r"error: (.+): \1: ", "the place is named twice")
         self.assertRegex(stderr, r"(?m)^  hint: \S")
         for word in ("terminate called", "Traceback", "Segmentation", "AddressSanitizer"):
             self.assertNotIn(word, stderr)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """--help, --version and usage errors: on any machine, without MPI and GPU; and the page and files that verbs make."""
 import json
+import pathlib
 import unittest
 
 import harness
@@ -41,6 +42,8 @@ class Help(unittest.TestCase):
         self.assertEqual((code, stderr), (0, ""))
         for word in ("isaribi 0.", "compiler", "flags", "mpi", "hdf5", "kokkos", "backends", "reference", "simd", "cuda"):
             self.assertIn(word, stdout)
+        if "avx2" in pathlib.Path("/proc/cpuinfo").read_text():
+            self.assertIn("avx2", stdout)
 
     def test_version_on_two_ranks_once(self):
         code, stdout, _ = harness.run(2, "--version")
