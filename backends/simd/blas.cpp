@@ -3,8 +3,6 @@
 #include "backends/simd/blas.hpp"
 
 extern "C" {
-void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*,
-            const float*, const int*, const float*, const int*, const float*, float*, const int*);
 void dgemm_(const char*, const char*, const int*, const int*, const int*, const double*,
             const double*, const int*, const double*, const int*, const double*, double*,
             const int*);
@@ -31,15 +29,6 @@ int to_int(std::int64_t n) {
 }
 
 }  // namespace
-
-void gemm(char trans_a, char trans_b, std::int64_t m, std::int64_t n, std::int64_t k, double alpha,
-          const float* a, std::int64_t lda, const float* b, std::int64_t ldb, double beta, float* c,
-          std::int64_t ldc) {
-  const int im = to_int(m), in = to_int(n), ik = to_int(k), ia = to_int(lda), ib = to_int(ldb),
-            ic = to_int(ldc);
-  const auto fa = static_cast<float>(alpha), fb = static_cast<float>(beta);
-  sgemm_(&trans_a, &trans_b, &im, &in, &ik, &fa, a, &ia, b, &ib, &fb, c, &ic);
-}
 
 void gemm(char trans_a, char trans_b, std::int64_t m, std::int64_t n, std::int64_t k, double alpha,
           const double* a, std::int64_t lda, const double* b, std::int64_t ldb, double beta,

@@ -10,9 +10,6 @@ namespace isaribi::simd::blas {
 
 /// C = alpha op(A) op(B) + beta C, C: m x n.
 void gemm(char trans_a, char trans_b, std::int64_t m, std::int64_t n, std::int64_t k, double alpha,
-          const float* a, std::int64_t lda, const float* b, std::int64_t ldb, double beta, float* c,
-          std::int64_t ldc);
-void gemm(char trans_a, char trans_b, std::int64_t m, std::int64_t n, std::int64_t k, double alpha,
           const double* a, std::int64_t lda, const double* b, std::int64_t ldb, double beta,
           double* c, std::int64_t ldc);
 /// B = op(A)^-1 B ('L') or B op(A)^-1 ('R'), B: m x n, A triangular, non-unit diagonal.

@@ -3,6 +3,8 @@
 // slower, which keeps the choice the same from run to run on a busy machine.
 #include "backends/simd/cpu.hpp"
 
+#include <cpuid.h>
+
 #include <algorithm>
 
 #include "core/error.hpp"
@@ -20,10 +22,14 @@ struct Known {
   bool (*supported)();
 };
 
+// Clang below 17 does not know "f16c" as a feature of __builtin_cpu_supports.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
 // __builtin_cpu_supports asks CPUID and, for the register state, the operating system.
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

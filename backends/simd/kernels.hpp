@@ -115,12 +115,28 @@ struct Adam {
   float epsilon, l2, keep, correct1, correct2;
 };
 
+/// c[i][j] = alpha sum_k a[k a_step + i] b[k b_step + j] + beta c[i][j]; beta = 0 does not read c.
+struct GemmTile {
+  const float* a;  ///< [k][rows]
+  ptrdiff_t a_step;
+  const float* b;  ///< [k][columns rounded up to whole vectors]
+  ptrdiff_t b_step;
+  ptrdiff_t k;
+  float* c;
+  ptrdiff_t c_row;
+  int rows;     ///< 1 .. Kernels::gemm_rows
+  int columns;  ///< 1 .. Kernels::gemm_columns
+  float alpha, beta;
+};
+
 /// Everything one ISA level offers.
 struct Kernels {
   const char* isa;
   int lanes;
   int tile_rows[kMaxPanelVectors + 1];  ///< pixels per register tile for 1..4 vectors
 
+  int gemm_rows, gemm_columns;  ///< of C in one register tile
+  void (*gemm_tile)(const GemmTile&);
   void (*conv_panel)(const ConvPanel&);
   void (*gather_row)(const GatherRow&);
   void (*weight_tile)(const WeightTile&);

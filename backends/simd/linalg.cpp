@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Row-major operands handed to column-major BLAS: a row-major matrix is the transpose of the same
-// memory read column-major, so C = A B becomes C^T = B^T A^T and lower triangles become upper ones.
-// Work is cut along the result, one BLAS call per thread and piece.
+// f32 products run on our own tiles (gemm.cpp); the rest is BLAS and LAPACK. Row-major operands are
+// handed to column-major BLAS: a row-major matrix is the transpose of the same memory read
+// column-major, so C = A B becomes C^T = B^T A^T and lower triangles become upper ones.
 #include "backends/simd/linalg.hpp"
 
 #include <algorithm>
 
 #include "backends/simd/blas.hpp"
+#include "backends/simd/gemm.hpp"
 #include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
@@ -14,52 +15,55 @@ namespace {
 
 constexpr std::int64_t kSyrkBlock = 96;
 
-/// y = beta y for the empty sum (K = 0), where some BLAS return early.
+/// c = beta c: the empty sum (K = 0), where some BLAS return early.
 template <typename T>
-void scale(T* y, std::int64_t n, double beta) {
-  for (std::int64_t i = 0; i < n; ++i) {
+void scale(const core::Tensor& c, double beta) {
+  T* y = c.data<T>();
+  for (std::int64_t i = 0; i < c.count(); ++i) {
     y[i] = beta == 0.0 ? T(0) : static_cast<T>(beta * static_cast<double>(y[i]));
   }
 }
 
-template <typename T>
-void run_gemm(const api::Gemm& args) {
+/// f64, by BLAS: one call per thread and piece of the result.
+void run_gemm_f64(const api::Gemm& args) {
   const std::int64_t m = args.c.shape()[0], n = args.c.shape()[1];
   const std::int64_t k = args.transpose_a ? args.a.shape()[0] : args.a.shape()[1];
-  const T *a = args.a.data<T>(), *b = args.b.data<T>();
-  T* c = args.c.data<T>();
-  if (m == 0 || n == 0) return;
-  if (k == 0) {
-    scale(c, m * n, args.beta);
-    return;
-  }
+  const double *a = args.a.data<double>(), *b = args.b.data<double>();
+  double* c = args.c.data<double>();
   const std::int64_t lda = args.transpose_a ? m : k, ldb = args.transpose_b ? k : n;
   const char ta = args.transpose_a ? 'T' : 'N', tb = args.transpose_b ? 'T' : 'N';
   const bool by_rows = m >= n;
   parallel_ranges(by_rows ? m : n, m * n * k / 8, 16, [&](Range r) {
     const std::int64_t count = r.end - r.begin;
     if (by_rows) {
-      const T* part = a + r.begin * (args.transpose_a ? 1 : k);
+      const double* part = a + r.begin * (args.transpose_a ? 1 : k);
       blas::gemm(tb, ta, n, count, k, args.alpha, b, ldb, part, lda, args.beta, c + r.begin * n, n);
     } else {
-      const T* part = b + r.begin * (args.transpose_b ? k : 1);
+      const double* part = b + r.begin * (args.transpose_b ? k : 1);
       blas::gemm(tb, ta, count, m, k, args.alpha, part, ldb, a, lda, args.beta, c + r.begin, n);
     }
   });
 }
 
+/// f32, by our own register tiles.
+void run_gemm_f32(const api::Gemm& args, Context& context) {
+  const std::int64_t m = args.c.shape()[0], n = args.c.shape()[1];
+  const std::int64_t k = args.transpose_a ? args.a.shape()[0] : args.a.shape()[1];
+  const auto operand = [](const core::Tensor& t, bool transposed) {
+    const std::int64_t row = t.shape()[1];
+    return transposed ? Operand{t.data<float>(), 1, row} : Operand{t.data<float>(), row, 1};
+  };
+  multiply({m, n, k, operand(args.a, args.transpose_a), operand(args.b, args.transpose_b),
+            args.c.data<float>(), n, static_cast<float>(args.alpha), static_cast<float>(args.beta)},
+           context);
+}
+
 /// Block rows of the lower triangle by GEMM, then mirrored: both triangles bitwise equal.
-template <typename T>
-void run_syrk(const api::Syrk& args) {
+void run_syrk_f64(const api::Syrk& args) {
   const std::int64_t n = args.c.shape()[0];
   const std::int64_t k = args.transpose ? args.a.shape()[0] : args.a.shape()[1];
-  const T* a = args.a.data<T>();
-  T* c = args.c.data<T>();
-  if (n == 0) return;
-  if (k == 0) {
-    scale(c, n * n, args.beta);
-    return;
-  }
+  const double* a = args.a.data<double>();
+  double* c = args.c.data<double>();
   const std::int64_t lda = args.transpose ? n : k, step = args.transpose ? 1 : k;
   const std::int64_t blocks = (n + kSyrkBlock - 1) / kSyrkBlock;
 #pragma omp parallel if (n * n * k > kSerialBelow * 16)
@@ -79,6 +83,23 @@ void run_syrk(const api::Syrk& args) {
       for (std::int64_t j = i + 1; j < n; ++j) c[i * n + j] = c[j * n + i];
     }
   }
+}
+
+void run_syrk_f32(const api::Syrk& args, Context& context) {
+  const std::int64_t n = args.c.shape()[0];
+  const std::int64_t k = args.transpose ? args.a.shape()[0] : args.a.shape()[1];
+  const float* a = args.a.data<float>();
+  const Operand rows = args.transpose ? Operand{a, 1, n} : Operand{a, k, 1};
+  multiply_symmetric({n,
+                      n,
+                      k,
+                      rows,
+                      {a, rows.column, rows.row},
+                      args.c.data<float>(),
+                      n,
+                      static_cast<float>(args.alpha),
+                      static_cast<float>(args.beta)},
+                     context);
 }
 
 template <typename T>
@@ -135,11 +156,25 @@ void run_triangular_solve(const api::TriangularSolve& args) {
 }  // namespace
 
 void Linalg::do_gemm(const api::Gemm& args) {
-  args.c.dtype() == core::DType::f64 ? run_gemm<double>(args) : run_gemm<float>(args);
+  const bool f64 = args.c.dtype() == core::DType::f64;
+  const std::int64_t k = args.transpose_a ? args.a.shape()[0] : args.a.shape()[1];
+  if (args.c.count() == 0) return;
+  if (k == 0) {
+    f64 ? scale<double>(args.c, args.beta) : scale<float>(args.c, args.beta);
+  } else {
+    f64 ? run_gemm_f64(args) : run_gemm_f32(args, context_);
+  }
 }
 
 void Linalg::do_syrk(const api::Syrk& args) {
-  args.c.dtype() == core::DType::f64 ? run_syrk<double>(args) : run_syrk<float>(args);
+  const bool f64 = args.c.dtype() == core::DType::f64;
+  const std::int64_t k = args.transpose ? args.a.shape()[0] : args.a.shape()[1];
+  if (args.c.count() == 0) return;
+  if (k == 0) {
+    f64 ? scale<double>(args.c, args.beta) : scale<float>(args.c, args.beta);
+  } else {
+    f64 ? run_syrk_f64(args) : run_syrk_f32(args, context_);
+  }
 }
 
 int Linalg::do_cholesky(const api::Cholesky& args) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Dense linear algebra of simd: f32 and f64 through BLAS and LAPACK, shared among our threads.
+// Dense linear algebra of simd: f32 products of our own, the rest through BLAS and LAPACK, shared
+// among our threads.
 #pragma once
 
 #include "backends/api/linalg.hpp"

@@ -15,7 +15,7 @@ namespace isaribi::simd {
 namespace {
 
 /// y[n, o] = act(sum_k x[n, k] w(o, k) + bias[o]), w(o, k) = w[o * w_out + k * w_in].
-struct Product {
+struct LinearPass {
   const float* x;
   const float* w;
   const float* bias;
@@ -24,7 +24,7 @@ struct Product {
   bool relu;
 };
 
-void pack(const Product& p, std::int64_t first, int valid, int width, float* to) {
+void pack(const LinearPass& p, std::int64_t first, int valid, int width, float* to) {
   for (std::int64_t k = 0; k < p.k; ++k, to += width) {
     const float* from = p.w + first * p.w_out + k * p.w_in;
     int o = 0;
@@ -34,7 +34,7 @@ void pack(const Product& p, std::int64_t first, int valid, int width, float* to)
 }
 
 /// Each item is a panel of outputs times a share of the samples.
-void multiply(const Product& p, Context& context) {
+void multiply(const LinearPass& p, Context& context) {
   if (p.n == 0 || p.o == 0) return;
   const Kernels& kernels = context.kernels();
   Scratch& scratch = context.ready();

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// f32 matrix product and symmetric rank-k update of our own, on the register tile of the chosen
+// instruction set. The sum over K of one element is taken in the same order for any number of
+// threads and any place in the matrix.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/simd/context.hpp"
+
+namespace isaribi::simd {
+
+/// A row-major operand of which element (i, j) is data[i row + j column]; one of the strides is 1.
+struct Operand {
+  const float* data;
+  std::int64_t row, column;
+};
+
+/// C[m, n] = alpha A[m, k] B[k, n] + beta C, C row-major with `c_row` elements per row; beta = 0
+/// does not read C.
+struct Product {
+  std::int64_t m, n, k;
+  Operand a, b;
+  float* c;
+  std::int64_t c_row;
+  float alpha, beta;
+};
+
+void multiply(const Product& p, Context& context);
+
+/// As multiply for a product that is symmetric (m = n, B = A^T): only tiles that touch the lower
+/// triangle are computed, then mirrored, so that both triangles are bitwise equal.
+void multiply_symmetric(const Product& p, Context& context);
+
+}  // namespace isaribi::simd
