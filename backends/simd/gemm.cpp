@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "backends/simd/parallel.hpp"
 
@@ -56,11 +57,31 @@ void pack_across(const float* from, std::int64_t stride, std::int64_t count, std
   }
 }
 
-/// to[k][i] for i < count, k < depth, from lines that are contiguous along i.
+/// to[k][i] for i < count, k < depth, from lines that are contiguous along i. FULL: count and width
+/// are known to the compiler, which copies in registers.
+template <int FULL>
 void pack_along(const float* from, std::int64_t stride, std::int64_t count, std::int64_t depth,
                 std::int64_t width, float* to) {
-  for (std::int64_t k = 0; k < depth; ++k, from += stride, to += width) {
-    for (std::int64_t i = 0; i < count; ++i) to[i] = from[i];
+  const std::size_t bytes = static_cast<std::size_t>(FULL > 0 ? FULL : count) * sizeof(float);
+  for (std::int64_t k = 0; k<depth; ++k, from += stride, to += FULL> 0 ? FULL : width)
+    std::memcpy(to, from, bytes);
+}
+
+using PackAlong = void (*)(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                           float*);
+/// For full panels of the heights and widths of our tiles.
+PackAlong pack_along_full(std::int64_t width) {
+  switch (width) {
+    case 6:
+      return pack_along<6>;
+    case 14:
+      return pack_along<14>;
+    case 16:
+      return pack_along<16>;
+    case 32:
+      return pack_along<32>;
+    default:
+      return pack_along<0>;
   }
 }
 
@@ -68,12 +89,13 @@ void pack_along(const float* from, std::int64_t stride, std::int64_t count, std:
 /// `across` is the stride from line to line, `along` the stride over the depth.
 void pack(const float* from, std::int64_t across, std::int64_t along, std::int64_t count,
           std::int64_t depth, std::int64_t width, float* to) {
+  const PackAlong full = pack_along_full(width);
   for (std::int64_t i = 0; i < count; i += width, to += width * depth) {
     const std::int64_t valid = std::min(width, count - i);
     if (valid < width) std::fill(to, to + width * depth, 0.0f);
     const float* lines = from + i * across;
     if (across == 1) {
-      pack_along(lines, along, valid, depth, width, to);
+      (valid == width ? full : pack_along<0>)(lines, along, valid, depth, width, to);
     } else {
       pack_across(lines, across, valid, depth, width, to);
     }
@@ -98,7 +120,8 @@ void multiply_block(const Product& p, const Kernels& kernels, const Region& regi
       t.c = p.c + i * p.c_row + j;
       t.c_row = p.c_row;
       t.rows = static_cast<int>(last - i);
-      t.columns = static_cast<int>(std::min(width, columns.end - j));
+      const std::int64_t end = region.lower ? std::min(columns.end, last) : columns.end;
+      t.columns = static_cast<int>(std::min(width, end - j));
       t.alpha = p.alpha;
       t.beta = beta;
       kernels.gemm_tile(t);
