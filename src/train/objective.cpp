@@ -17,7 +17,6 @@ Objective::Objective(const TrainSettings& train, const data::DataSettings& data,
                      core::DType type, std::int64_t max_batch, api::Backend& backend)
     : self_target_(data.targets == "self"),
       smoothing_(train.label_smoothing),
-      type_(type),
       outputs_(output.count()),
       backend_(backend) {
   if (train.loss == "softmax_cross_entropy") {

@@ -42,7 +42,6 @@ class Objective {
   bool classifies_;
   bool self_target_;
   double smoothing_;
-  core::DType type_;
   std::int64_t outputs_;
   api::Backend& backend_;
   core::Tensor targets_, loss_, dz_, argmax_;  // for the largest batch
