@@ -61,10 +61,8 @@ double run_once(const Kernels& k, const float* x, const float* w, float* y) {
   return seconds / (2.0 * 8 * 12 * kRun * a.channels);
 }
 
-/// The best time of each level. Levels take turns, since a busy machine may disturb one of them;
-/// every turn warms up first: for up to half a millisecond after its first 512-bit instructions a
-/// CPU may run them at a quarter of its speed, until the voltage has followed (Intel Optimization
-/// Reference Manual, "Intel AVX-512 license levels").
+/// The best time of each level. Levels take turns, since another process may hold the core for the
+/// whole of one; every turn warms up first, since some CPUs start their wide units slowly.
 void time_levels(std::vector<Level>& levels) {
   constexpr int kTurns = 3;
   constexpr double kWarmUp = 1e-3, kTurn = 2e-3;  // seconds

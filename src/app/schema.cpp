@@ -56,8 +56,7 @@ void add_run(std::vector<Key>& t) {
                from_to(0, 4096), job});
   t.push_back({"run/isa", [](Config& c) -> Slot { return &c.run.isa; },
                "instruction set of the simd backend (avx2, avx512); empty: that of the checkpoint, "
-               "else the "
-               "fastest measured of those that all ranks have",
+               "else the fastest measured of those that all ranks have",
                any, job});
   t.push_back({"run/watchdog_seconds", [](Config& c) -> Slot { return &c.run.watchdog_seconds; },
                "no sign of life for this long ends the job with exit 5; 0: only deaths are noticed",

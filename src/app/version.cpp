@@ -5,8 +5,24 @@
 
 #include "build_info.hpp"
 #include "comm/runtime.hpp"
+#include "core/error.hpp"
 
 namespace isaribi::app {
+namespace {
+
+/// The instruction sets that a usable backend may choose from. A wrong ISARIBI_ISA is told, too:
+/// --version is where people look for such things.
+std::string isa_text(const api::Entry& entry) {
+  if (!entry.isa_levels) return "";
+  try {
+    return fmt::format(", instruction sets here: {} (the first is taken)",
+                       fmt::join(entry.isa_levels({}), ", "));
+  } catch (const core::UsageError& error) {
+    return fmt::format(", but {}; {}", error.cause(), error.hint());
+  }
+}
+
+}  // namespace
 
 std::string build_id() {
   return fmt::format("{} {} {}", build_info::version, build_info::git_hash, build_info::flags);
@@ -35,11 +51,7 @@ std::string version_text(const api::Registry& backends) {
   text += "backends\n";
   for (const api::Entry& entry : backends.entries()) {
     const std::string reason = entry.why_unusable();
-    std::string usability = reason.empty() ? "usable" : reason;
-    if (reason.empty() && entry.isa_levels)
-      usability += fmt::format(", instruction sets here: {} (the first is taken)",
-                               fmt::join(entry.isa_levels({}), ", "));
-    line(entry.name, usability);
+    line(entry.name, reason.empty() ? "usable" + isa_text(entry) : reason);
   }
   return text;
 }

@@ -45,6 +45,13 @@ class Help(unittest.TestCase):
         if "avx2" in pathlib.Path("/proc/cpuinfo").read_text():
             self.assertIn("avx2", stdout)
 
+    def test_version_with_an_instruction_set_that_is_not_there(self):
+        code, stdout, stderr = harness.run(0, "--version", environment=dict(NO_MPI, ISARIBI_ISA="abacus"))
+        self.assertEqual((code, stderr), (0, ""))
+        self.assertIn("compiler", stdout)
+        if "avx2" in pathlib.Path("/proc/cpuinfo").read_text():
+            self.assertIn('unknown instruction set "abacus"', stdout)
+
     def test_version_on_two_ranks_once(self):
         code, stdout, _ = harness.run(2, "--version")
         self.assertEqual(code, 0)

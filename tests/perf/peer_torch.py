@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The PyTorch side of tests/perf/bench: the same cases as cases.cpp, channels_last, f32."""
-import time
-
 import torch
 from torch import nn
 from torch.nn import functional
+
+import peer
 
 
 def noise(*shape):
@@ -132,15 +132,6 @@ class Peer:
 
     def run(self, seconds):
         if self.call.__name__ == "run":  # a training step
-            return self.repeat(seconds)
+            return peer.repeat(self.call, seconds)
         with torch.no_grad():
-            return self.repeat(seconds)
-
-    def repeat(self, seconds):
-        calls, start = 0, time.perf_counter()
-        while True:
-            self.call()
-            calls += 1
-            now = time.perf_counter()
-            if now - start >= seconds:
-                return (now - start) / calls
+            return peer.repeat(self.call, seconds)
