@@ -21,7 +21,8 @@ function(isaribi_unit_test name)
   target_link_libraries(test_${name} PRIVATE isaribi_catch isaribi_options ${T_LIBRARIES})
   add_test(NAME unit/${name} COMMAND test_${name})
   # Leaks are looked for where no MPI runs: MPI libraries keep what they allocated (the preset turns the search off).
-  set_tests_properties(unit/${name} PROPERTIES TIMEOUT 300 ENVIRONMENT "ASAN_OPTIONS=detect_leaks=1")
+  set_tests_properties(unit/${name} PROPERTIES TIMEOUT 300 ENVIRONMENT
+                                               "ASAN_OPTIONS=detect_leaks=1;LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/leaks.supp")
 endfunction()
 
 # What a test needs in its environment to start more ranks than cores, also as root (containers). Settings of Open MPI

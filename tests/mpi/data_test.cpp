@@ -23,6 +23,7 @@ std::vector<std::int32_t> gather_ids(const Batch& batch, Communicator& world) {
   const std::string mine(static_cast<const char*>(batch.ids.raw()), batch.ids.bytes());
   std::vector<std::int32_t> all;
   for (const std::string& part : world.all_gather_strings(mine)) {
+    if (part.empty()) continue;
     const std::size_t at = all.size();
     all.resize(at + part.size() / sizeof(std::int32_t));
     std::memcpy(all.data() + at, part.data(), part.size());
