@@ -11,6 +11,7 @@
 #include "backends/api/cast.hpp"
 #include "backends/api/conv.hpp"
 #include "backends/api/elementwise.hpp"
+#include "backends/api/factor.hpp"
 #include "backends/api/linalg.hpp"
 #include "backends/api/linear.hpp"
 #include "backends/api/loss.hpp"
@@ -49,6 +50,7 @@ class Backend {
   virtual ConvOps& conv() = 0;
   virtual LinearOps& linear() = 0;
   virtual LinalgOps& linalg() = 0;
+  virtual FactorOps& factor() = 0;
   virtual NormOps& norm() = 0;
   virtual PoolOps& pool() = 0;
   virtual ElementwiseOps& elementwise() = 0;

@@ -43,6 +43,11 @@ int LinalgOps::cholesky(const Cholesky& a) {
   return do_cholesky(a);
 }
 
+int LinalgOps::cholesky_inverse(const CholeskyInverse& a) {
+  check_square(Check(Op::cholesky_inverse), "a", a.a);
+  return do_cholesky_inverse(a);
+}
+
 int LinalgOps::symmetric_eigen(const SymmetricEigen& a) {
   const Check check(Op::symmetric_eigen);
   check_square(check, "a", a.a);

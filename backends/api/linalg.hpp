@@ -29,6 +29,12 @@ struct Cholesky {
   core::Tensor a;  ///< in/out: [N, N], symmetric positive definite; only the lower triangle is read
 };
 
+/// A = (L L^T)^-1 in place, L the lower triangle of a, as cholesky leaves it. Both triangles of the
+/// result are written, and they are bitwise equal.
+struct CholeskyInverse {
+  core::Tensor a;  ///< in: [N, N], only the lower triangle is read; out: symmetric
+};
+
 /// A = V diag(w) V^T. Eigenvalues ascend; column k of V (V[:, k]) is the eigenvector of w[k].
 struct SymmetricEigen {
   core::Tensor a;  ///< in: [N, N] symmetric, only the lower triangle is read; out: V
@@ -54,6 +60,8 @@ class LinalgOps {
   /// @return 0, or k > 0 when the leading minor of order k is not positive definite (A is then
   /// undefined).
   int cholesky(const Cholesky& args);
+  /// @return 0, or k > 0 when element k (from 1) of the diagonal of L is 0 (A is then undefined).
+  int cholesky_inverse(const CholeskyInverse& args);
   /// @return 0, or > 0 when the iteration did not converge.
   int symmetric_eigen(const SymmetricEigen& args);
   void triangular_solve(const TriangularSolve& args);
@@ -62,6 +70,7 @@ class LinalgOps {
   virtual void do_gemm(const Gemm& args) = 0;
   virtual void do_syrk(const Syrk& args) = 0;
   virtual int do_cholesky(const Cholesky& args) = 0;
+  virtual int do_cholesky_inverse(const CholeskyInverse& args) = 0;
   virtual int do_symmetric_eigen(const SymmetricEigen& args) = 0;
   virtual void do_triangular_solve(const TriangularSolve& args) = 0;
 };

@@ -87,6 +87,7 @@ class CudaBackend final : public api::Backend {
   api::ConvOps& conv() override { return conv_; }
   api::LinearOps& linear() override { return linear_; }
   api::LinalgOps& linalg() override { return linalg_; }
+  api::FactorOps& factor() override { return factor_; }
   api::NormOps& norm() override { return norm_; }
   api::PoolOps& pool() override { return pool_; }
   api::ElementwiseOps& elementwise() override { return elementwise_; }
@@ -105,6 +106,7 @@ class CudaBackend final : public api::Backend {
   ConvElsewhere conv_;
   LinearElsewhere linear_;
   Linalg linalg_;
+  FactorElsewhere factor_;
   NormElsewhere norm_;
   PoolElsewhere pool_;
   Elementwise elementwise_;

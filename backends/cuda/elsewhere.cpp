@@ -55,6 +55,10 @@ int LinalgElsewhere::do_cholesky(const api::Cholesky& args) {
   return elsewhere_.run(Op::cholesky,
                         [&](Backend& other) { return other.linalg().cholesky(args); });
 }
+int LinalgElsewhere::do_cholesky_inverse(const api::CholeskyInverse& args) {
+  return elsewhere_.run(Op::cholesky_inverse,
+                        [&](Backend& other) { return other.linalg().cholesky_inverse(args); });
+}
 int LinalgElsewhere::do_symmetric_eigen(const api::SymmetricEigen& args) {
   return elsewhere_.run(Op::symmetric_eigen,
                         [&](Backend& other) { return other.linalg().symmetric_eigen(args); });
@@ -62,6 +66,21 @@ int LinalgElsewhere::do_symmetric_eigen(const api::SymmetricEigen& args) {
 void LinalgElsewhere::do_triangular_solve(const api::TriangularSolve& args) {
   elsewhere_.run(Op::triangular_solve,
                  [&](Backend& other) { return other.linalg().triangular_solve(args); });
+}
+
+void FactorElsewhere::do_patch_covariance(const api::PatchCovariance& args) {
+  elsewhere_.run(Op::patch_covariance,
+                 [&](Backend& other) { return other.factor().patch_covariance(args); });
+}
+void FactorElsewhere::do_patch_mean(const api::PatchMean& args) {
+  elsewhere_.run(Op::patch_mean, [&](Backend& other) { return other.factor().patch_mean(args); });
+}
+void FactorElsewhere::do_norm_fisher(const api::NormFisher& args) {
+  elsewhere_.run(Op::norm_fisher, [&](Backend& other) { return other.factor().norm_fisher(args); });
+}
+void FactorElsewhere::do_fisher_vectors(const api::FisherVectors& args) {
+  elsewhere_.run(Op::fisher_vectors,
+                 [&](Backend& other) { return other.factor().fisher_vectors(args); });
 }
 
 void NormElsewhere::do_statistics(const api::BatchNormStatistics& args) {

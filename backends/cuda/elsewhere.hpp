@@ -70,8 +70,21 @@ class LinalgElsewhere : public api::LinalgOps {
   void do_gemm(const api::Gemm& args) override;
   void do_syrk(const api::Syrk& args) override;
   int do_cholesky(const api::Cholesky& args) override;
+  int do_cholesky_inverse(const api::CholeskyInverse& args) override;
   int do_symmetric_eigen(const api::SymmetricEigen& args) override;
   void do_triangular_solve(const api::TriangularSolve& args) override;
+  Elsewhere& elsewhere_;
+};
+
+class FactorElsewhere : public api::FactorOps {
+ public:
+  explicit FactorElsewhere(Elsewhere& elsewhere) : elsewhere_(elsewhere) {}
+
+ private:
+  void do_patch_covariance(const api::PatchCovariance& args) override;
+  void do_patch_mean(const api::PatchMean& args) override;
+  void do_norm_fisher(const api::NormFisher& args) override;
+  void do_fisher_vectors(const api::FisherVectors& args) override;
   Elsewhere& elsewhere_;
 };
 

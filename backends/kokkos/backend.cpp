@@ -26,6 +26,7 @@ class KokkosBackend final : public api::Backend {
         conv_(make_conv(queue_)),
         linear_(make_linear(queue_)),
         linalg_(make_linalg(queue_)),
+        factor_(make_factor(queue_)),
         norm_(make_norm(queue_)),
         pool_(make_pool(queue_)),
         elementwise_(make_elementwise(queue_)),
@@ -76,6 +77,7 @@ class KokkosBackend final : public api::Backend {
   api::ConvOps& conv() override { return *conv_; }
   api::LinearOps& linear() override { return *linear_; }
   api::LinalgOps& linalg() override { return *linalg_; }
+  api::FactorOps& factor() override { return *factor_; }
   api::NormOps& norm() override { return *norm_; }
   api::PoolOps& pool() override { return *pool_; }
   api::ElementwiseOps& elementwise() override { return *elementwise_; }
@@ -99,6 +101,7 @@ class KokkosBackend final : public api::Backend {
   std::unique_ptr<api::ConvOps> conv_;
   std::unique_ptr<api::LinearOps> linear_;
   std::unique_ptr<api::LinalgOps> linalg_;
+  std::unique_ptr<api::FactorOps> factor_;
   std::unique_ptr<api::NormOps> norm_;
   std::unique_ptr<api::PoolOps> pool_;
   std::unique_ptr<api::ElementwiseOps> elementwise_;

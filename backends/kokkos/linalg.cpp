@@ -190,6 +190,34 @@ void run_triangular_solve(Queue& queue, const api::TriangularSolve& args) {
   }
 }
 
+/// M = L^-1 by a solve, then the inverse as M^T M: the lower triangle, mirrored.
+template <typename T>
+int run_cholesky_inverse(Queue& queue, const api::CholeskyInverse& args) {
+  const Workspace::Frame frame(queue.workspace);
+  const Index n = args.a.shape()[0];
+  if (n == 0) return 0;
+  T *a = args.a.data<T>(), *m = queue.workspace.take<T>(n * n);
+  int* info = queue.workspace.take<int>(1);
+  Kokkos::parallel_for(
+      "cholesky_inverse", Range(queue.space, 0, 1), KOKKOS_LAMBDA(Index) {
+        *info = 0;
+        for (Index i = n; i-- > 0;) {
+          if (a[i * n + i] == T(0)) *info = static_cast<int>(i + 1);
+        }
+      });
+  if (const int zero = read_back(queue, info)) return zero;
+  for_rows(
+      queue, "cholesky_inverse", n, n, KOKKOS_LAMBDA(Index i, Index begin, Index end) {
+        for (Index j = begin; j < end; ++j) m[i * n + j] = i == j ? T(1) : T(0);
+      });
+  const auto matrix = [&](T* data) {
+    return core::Tensor::borrow(data, {n, n}, args.a.dtype(), args.a.device());
+  };
+  run_triangular_solve<T>(queue, {.l = args.a, .b = matrix(m)});
+  run_syrk<T>(queue, {.a = matrix(m), .c = args.a, .transpose = true});
+  return 0;
+}
+
 class Linalg final : public api::LinalgOps {
  public:
   explicit Linalg(Queue& queue) : queue_(queue) {}
@@ -204,6 +232,10 @@ class Linalg final : public api::LinalgOps {
   int do_cholesky(const api::Cholesky& args) override {
     return with_float(args.a.dtype(),
                       [&](auto t) { return run_cholesky<decltype(t)>(queue_, args); });
+  }
+  int do_cholesky_inverse(const api::CholeskyInverse& args) override {
+    return with_float(args.a.dtype(),
+                      [&](auto t) { return run_cholesky_inverse<decltype(t)>(queue_, args); });
   }
   int do_symmetric_eigen(const api::SymmetricEigen& args) override {
     return with_float(args.a.dtype(), [&](auto t) {

@@ -13,6 +13,7 @@ namespace isaribi::kokkos {
 std::unique_ptr<api::ConvOps> make_conv(Queue& queue);
 std::unique_ptr<api::LinearOps> make_linear(Queue& queue);
 std::unique_ptr<api::LinalgOps> make_linalg(Queue& queue);
+std::unique_ptr<api::FactorOps> make_factor(Queue& queue);
 std::unique_ptr<api::NormOps> make_norm(Queue& queue);
 std::unique_ptr<api::PoolOps> make_pool(Queue& queue);
 std::unique_ptr<api::ElementwiseOps> make_elementwise(Queue& queue);

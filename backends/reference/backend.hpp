@@ -25,6 +25,7 @@ class ReferenceBackend final : public api::Backend {
   api::ConvOps& conv() override { return conv_; }
   api::LinearOps& linear() override { return linear_; }
   api::LinalgOps& linalg() override { return linalg_; }
+  api::FactorOps& factor() override { return factor_; }
   api::NormOps& norm() override { return norm_; }
   api::PoolOps& pool() override { return pool_; }
   api::ElementwiseOps& elementwise() override { return elementwise_; }
@@ -37,6 +38,7 @@ class ReferenceBackend final : public api::Backend {
   Conv conv_;
   Linear linear_;
   Linalg linalg_;
+  Factor factor_;
   Norm norm_;
   Pool pool_;
   Elementwise elementwise_;

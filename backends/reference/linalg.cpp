@@ -88,6 +88,32 @@ int run_cholesky(const api::Cholesky& a) {
   return 0;
 }
 
+/// M = L^-1 by substitution, then the inverse as M^T M.
+template <typename T>
+int run_cholesky_inverse(const api::CholeskyInverse& args) {
+  const View<T> out(args.a);
+  const std::int64_t n = args.a.shape()[0];
+  Matrix m(n, n);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double pivot = out(i, i);
+    if (pivot == 0.0) return static_cast<int>(i) + 1;
+    for (std::int64_t j = 0; j <= i; ++j) {
+      double sum = i == j ? 1.0 : 0.0;
+      for (std::int64_t k = j; k < i; ++k) sum -= out(i, k) * m(k, j);
+      m(i, j) = sum / pivot;
+    }
+  }
+#pragma omp parallel for schedule(dynamic)
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j <= i; ++j) {
+      double sum = 0.0;
+      for (std::int64_t k = i; k < n; ++k) sum += m(k, i) * m(k, j);
+      out(i, j) = out(j, i) = static_cast<T>(sum);
+    }
+  }
+  return 0;
+}
+
 /// Rotates rows and columns p and q of the symmetric `a` so that a(p, q) becomes 0, and the columns
 /// of `v` with them.
 void jacobi_rotation(Matrix& a, Matrix& v, std::int64_t p, std::int64_t q) {
@@ -201,6 +227,12 @@ void Linalg::do_syrk(const api::Syrk& a) {
 int Linalg::do_cholesky(const api::Cholesky& a) {
   int info = 0;
   with_real(a.a.dtype(), [&](auto t) { info = run_cholesky<decltype(t)>(a); });
+  return info;
+}
+
+int Linalg::do_cholesky_inverse(const api::CholeskyInverse& a) {
+  int info = 0;
+  with_real(a.a.dtype(), [&](auto t) { info = run_cholesky_inverse<decltype(t)>(a); });
   return info;
 }
 

@@ -167,6 +167,74 @@ void add_cholesky_cases(CaseList& list, DType type) {
   }
 }
 
+/// A factor with the strict upper triangle NaN: it must not be read.
+Matrix lower_factor(std::int64_t n) {
+  Matrix l(static_cast<std::size_t>(n * n), kNaN);
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j < i; ++j)
+      at(l, n, i, j) = std::sin(static_cast<double>(31 * i + 17 * j)) / std::sqrt(double(n));
+    at(l, n, i, i) = 1.0 + static_cast<double>(i % 7) / 4.0;
+  }
+  return l;
+}
+
+void add_cholesky_inverse_cases(CaseList& list, DType type) {
+  for (const std::int64_t n : {0, 1, 2, 5, 16, 33, 64, 130, 300}) {
+    list.add_self_judging(api::Op::cholesky_inverse, type, fmt::format("n {}", n), [=](Trial& t) {
+      const core::Tensor a = t.inout("a", {n, n}, type, values_of(lower_factor(n)), {});
+      t.measure("|info|", std::abs(t.backend().linalg().cholesky_inverse({a})), 0.5);
+      const Matrix l = t.initial(a), x = t.read(a);
+      // L^T X = L^-1 has no entries above its diagonal and 1 / L_ii on it: judged as multiples of
+      // eps sum |L^T| |X|, with the factor n of the error of an inverse (Higham, 14.1).
+      double worst = 0.0, differing = 0.0;
+      for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t j = 0; j < n; ++j) {
+          if (j < i) {
+            differing += at(x, n, i, j) == at(x, n, j, i) ? 0.0 : 1.0;
+            continue;
+          }
+          double sum = i == j ? -1.0 / at(l, n, i, i) : 0.0, scale = std::fabs(sum);
+          for (std::int64_t k = i; k < n; ++k) {
+            sum += at(l, n, k, i) * at(x, n, k, j);
+            scale += std::fabs(at(l, n, k, i) * at(x, n, k, j));
+          }
+          const double ratio = sum == 0.0 ? 0.0 : std::fabs(sum) / scale;
+          worst = std::max(worst, std::isnan(ratio) ? kInf : ratio);
+        }
+      }
+      t.measure("residual of L^T X = L^-1", worst,
+                epsilon_of(type) * (4.0 + 4.0 * static_cast<double>(n)));
+      t.measure("pairs of elements across the diagonal that differ", differing, 0.5);
+    });
+  }
+  list.add_self_judging(api::Op::cholesky_inverse, type, "after cholesky, n 120", [=](Trial& t) {
+    const std::int64_t n = 120;
+    const core::Tensor a = t.inout("a", {n, n}, type, values_of(positive_definite(n)), {});
+    t.measure("|info|", std::abs(t.backend().linalg().cholesky({a})), 0.5);
+    t.measure("|info|", std::abs(t.backend().linalg().cholesky_inverse({a})), 0.5);
+    const Matrix before = t.initial(a), x = t.read(a);
+    double residual = 0.0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        double sum = i == j ? -1.0 : 0.0;
+        for (std::int64_t k = 0; k < n; ++k)
+          sum += at(before, n, std::max(i, k), std::min(i, k)) * at(x, n, k, j);
+        residual = std::max(residual, std::isnan(sum) ? kInf : std::fabs(sum));
+      }
+    }
+    t.measure("max |A X - I|", residual, epsilon_of(type) * 4.0 * static_cast<double>(n));
+  });
+  list.add(api::Op::cholesky_inverse, type, "zero third pivot", [=](Trial& t) {
+    Matrix m(25, 0.0);
+    for (std::int64_t i = 0; i < 5; ++i) at(m, 5, i, i) = i == 2 ? 0.0 : 4.0;
+    const core::Tensor a = t.inout("a", {5, 5}, type, Values::list(m),
+                                   Bound::given(type, 0, std::vector<double>(25, kInf)));
+    const int info = t.backend().linalg().cholesky_inverse({a});
+    t.write(a, Matrix(25, 0.0));
+    t.result("info", info, Bound::exact());
+  });
+}
+
 /// A = V diag(w) V^T for the given symmetric matrix: residual, orthogonality, order.
 void judge_eigen(Trial& t, DType type, std::int64_t n, const core::Tensor& a,
                  const core::Tensor& w) {
@@ -306,6 +374,7 @@ void add_linalg_cases(CaseList& list) {
     add_gemm_cases(list, type);
     add_syrk_cases(list, type);
     add_cholesky_cases(list, type);
+    add_cholesky_inverse_cases(list, type);
     add_eigen_cases(list, type);
     add_triangular_solve_cases(list, type);
   }

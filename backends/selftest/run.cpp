@@ -31,6 +31,8 @@ std::vector<Case> all_cases() {
   add_conv_cases(list);
   add_linear_cases(list);
   add_linalg_cases(list);
+  add_factor_cases(list);
+  add_fisher_cases(list);
   add_norm_cases(list);
   add_pool_cases(list);
   add_activation_cases(list);

@@ -24,6 +24,7 @@ bool owns(api::Op op, core::DType type) {
     case Op::gemm:
     case Op::syrk:
     case Op::cholesky:
+    case Op::cholesky_inverse:
     case Op::symmetric_eigen:
     case Op::triangular_solve:
     case Op::axpby:

@@ -9,6 +9,7 @@
 #include "backends/simd/context.hpp"
 #include "backends/simd/conv.hpp"
 #include "backends/simd/elementwise.hpp"
+#include "backends/simd/factor.hpp"
 #include "backends/simd/linalg.hpp"
 #include "backends/simd/linear.hpp"
 #include "backends/simd/loss.hpp"
@@ -34,6 +35,7 @@ class SimdBackend final : public api::Backend {
   api::ConvOps& conv() override { return conv_; }
   api::LinearOps& linear() override { return linear_; }
   api::LinalgOps& linalg() override { return linalg_; }
+  api::FactorOps& factor() override { return factor_; }
   api::NormOps& norm() override { return norm_; }
   api::PoolOps& pool() override { return pool_; }
   api::ElementwiseOps& elementwise() override { return elementwise_; }
@@ -47,6 +49,7 @@ class SimdBackend final : public api::Backend {
   Conv conv_{context_};
   Linear linear_{context_};
   Linalg linalg_{context_};
+  Factor factor_{context_};
   Norm norm_{context_};
   Pool pool_{context_};
   Elementwise elementwise_{context_};

@@ -12,6 +12,8 @@ void dtrsm_(const char*, const char*, const char*, const char*, const int*, cons
             const double*, const double*, const int*, double*, const int*);
 void spotrf_(const char*, const int*, float*, const int*, int*);
 void dpotrf_(const char*, const int*, double*, const int*, int*);
+void spotri_(const char*, const int*, float*, const int*, int*);
+void dpotri_(const char*, const int*, double*, const int*, int*);
 void ssyevd_(const char*, const char*, const int*, float*, const int*, float*, float*, const int*,
              int*, const int*, int*);
 void dsyevd_(const char*, const char*, const int*, double*, const int*, double*, double*,
@@ -63,6 +65,20 @@ int potrf(char uplo, std::int64_t n, double* a, std::int64_t lda) {
   const int in = to_int(n), ia = to_int(lda);
   int info = 0;
   dpotrf_(&uplo, &in, a, &ia, &info);
+  return info;
+}
+
+int potri(char uplo, std::int64_t n, float* a, std::int64_t lda) {
+  const int in = to_int(n), ia = to_int(lda);
+  int info = 0;
+  spotri_(&uplo, &in, a, &ia, &info);
+  return info;
+}
+
+int potri(char uplo, std::int64_t n, double* a, std::int64_t lda) {
+  const int in = to_int(n), ia = to_int(lda);
+  int info = 0;
+  dpotri_(&uplo, &in, a, &ia, &info);
   return info;
 }
 

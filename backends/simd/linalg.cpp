@@ -116,6 +116,19 @@ int run_cholesky(const api::Cholesky& args) {
   return info;
 }
 
+/// potri writes one triangle, which is mirrored.
+template <typename T>
+int run_cholesky_inverse(const api::CholeskyInverse& args) {
+  const std::int64_t n = args.a.shape()[0];
+  if (n == 0) return 0;
+  T* a = args.a.data<T>();
+  const int info = blas::potri('U', n, a, n);
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j < i; ++j) a[j * n + i] = a[i * n + j];
+  }
+  return info;
+}
+
 template <typename T>
 int run_symmetric_eigen(const api::SymmetricEigen& args, Scratch& scratch) {
   const std::int64_t n = args.a.shape()[0];
@@ -180,6 +193,11 @@ void Linalg::do_syrk(const api::Syrk& args) {
 int Linalg::do_cholesky(const api::Cholesky& args) {
   return args.a.dtype() == core::DType::f64 ? run_cholesky<double>(args)
                                             : run_cholesky<float>(args);
+}
+
+int Linalg::do_cholesky_inverse(const api::CholeskyInverse& args) {
+  return args.a.dtype() == core::DType::f64 ? run_cholesky_inverse<double>(args)
+                                            : run_cholesky_inverse<float>(args);
 }
 
 int Linalg::do_symmetric_eigen(const api::SymmetricEigen& args) {

@@ -16,6 +16,7 @@ class Linalg final : public api::LinalgOps {
   void do_gemm(const api::Gemm& args) override;
   void do_syrk(const api::Syrk& args) override;
   int do_cholesky(const api::Cholesky& args) override;
+  int do_cholesky_inverse(const api::CholeskyInverse& args) override;
   int do_symmetric_eigen(const api::SymmetricEigen& args) override;
   void do_triangular_solve(const api::TriangularSolve& args) override;
 

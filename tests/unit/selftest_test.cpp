@@ -146,6 +146,7 @@ class FaultyBackend final : public api::Backend {
   api::ConvOps& conv() override { return faulty_conv; }
   api::LinearOps& linear() override { return right_.linear(); }
   api::LinalgOps& linalg() override { return right_.linalg(); }
+  api::FactorOps& factor() override { return right_.factor(); }
   api::NormOps& norm() override { return right_.norm(); }
   api::PoolOps& pool() override { return right_.pool(); }
   api::ElementwiseOps& elementwise() override {

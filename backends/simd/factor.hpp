@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// The statistics of K-FAC in simd.
+#pragma once
+
+#include "backends/api/factor.hpp"
+#include "backends/simd/context.hpp"
+
+namespace isaribi::simd {
+
+class Factor final : public api::FactorOps {
+ public:
+  explicit Factor(Context& context) : context_(context) {}
+
+ private:
+  void do_patch_covariance(const api::PatchCovariance& args) override;
+  void do_patch_mean(const api::PatchMean& args) override;
+  void do_norm_fisher(const api::NormFisher& args) override;
+  void do_fisher_vectors(const api::FisherVectors& args) override;
+
+  Context& context_;
+};
+
+}  // namespace isaribi::simd
