@@ -4,8 +4,51 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <numeric>
 
 namespace isaribi::comm {
+namespace {
+
+/// Both vector collectives have these arguments; they differ in direction only.
+void check_parts(const char* call, const Communicator& comm, const core::Tensor& all,
+                 std::span<const std::int64_t> counts, const core::Tensor& mine) {
+  const auto host = [](const core::Tensor& t) {
+    return t.device().kind == core::Device::Kind::host;
+  };
+  const auto require = [&](bool good, const std::string& what) {
+    if (!good) throw core::InternalError(std::string(call) + ": " + what);
+  };
+  require(counts.size() == static_cast<std::size_t>(comm.size()),
+          std::to_string(counts.size()) + " counts for " + std::to_string(comm.size()) + " ranks");
+  require(std::all_of(counts.begin(), counts.end(), [](std::int64_t n) { return n >= 0; }),
+          "a count is negative");
+  const auto rank = static_cast<std::size_t>(comm.rank());
+  const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  require(total == all.count(), "counts add up to " + std::to_string(total) + ", the tensor has " +
+                                    std::to_string(all.count()) + " elements");
+  require(counts[rank] == mine.count(), "the part of this rank has " +
+                                            std::to_string(mine.count()) + " elements, not " +
+                                            std::to_string(counts[rank]));
+  require(all.dtype() == mine.dtype() &&
+              (all.dtype() == core::DType::f32 || all.dtype() == core::DType::f64),
+          "tensors must be both f32 or both f64");
+  require(host(all) && host(mine), "device memory: copy it to the host first");
+}
+
+}  // namespace
+
+double Traffic::on_wire(int ranks) const {
+  if (ranks <= 1) return 0.0;
+  const double share = (ranks - 1.0) / ranks;
+  return share * (2.0 * static_cast<double>(all_reduce) + static_cast<double>(reduce_scatter) +
+                  static_cast<double>(all_gather)) +
+         static_cast<double>(broadcast);
+}
+
+Traffic Traffic::operator-(const Traffic& before) const {
+  return {all_reduce - before.all_reduce, reduce_scatter - before.reduce_scatter,
+          all_gather - before.all_gather, broadcast - before.broadcast};
+}
 
 Request& Request::operator=(Request&& other) noexcept {
   if (this != &other) {
@@ -55,6 +98,30 @@ std::int64_t Communicator::all_reduce(std::int64_t value, ReduceOp op) {
 double Communicator::all_reduce(double value, ReduceOp op) {
   all_reduce(core::Tensor::borrow(&value, {1}, core::DType::f64), op);
   return value;
+}
+
+Request Communicator::start_reduce_scatter_v(core::Tensor all, std::span<const std::int64_t> counts,
+                                             core::Tensor mine) {
+  check_parts("reduce_scatter_v", *this, all, counts, mine);
+  traffic_.reduce_scatter += static_cast<std::int64_t>(all.bytes());
+  return do_start_reduce_scatter_v(std::move(all), {counts.begin(), counts.end()}, std::move(mine));
+}
+
+void Communicator::reduce_scatter_v(core::Tensor all, std::span<const std::int64_t> counts,
+                                    core::Tensor mine) {
+  start_reduce_scatter_v(std::move(all), counts, std::move(mine)).wait();
+}
+
+Request Communicator::start_all_gather_v(core::Tensor mine, std::span<const std::int64_t> counts,
+                                         core::Tensor all) {
+  check_parts("all_gather_v", *this, all, counts, mine);
+  traffic_.all_gather += static_cast<std::int64_t>(all.bytes());
+  return do_start_all_gather_v(std::move(mine), {counts.begin(), counts.end()}, std::move(all));
+}
+
+void Communicator::all_gather_v(core::Tensor mine, std::span<const std::int64_t> counts,
+                                core::Tensor all) {
+  start_all_gather_v(std::move(mine), counts, std::move(all)).wait();
 }
 
 std::vector<std::string> Communicator::all_gather_strings(const std::string& mine) {

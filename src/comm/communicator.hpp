@@ -74,6 +74,18 @@ struct CallBoard {
   std::atomic<std::uint32_t> leaving{0};  ///< 1 once this rank ends on purpose and has said why
 };
 
+/// Bytes handed to the collectives of one group since it was made, local. Every rank counts the
+/// same.
+struct Traffic {
+  std::int64_t all_reduce = 0, reduce_scatter = 0, all_gather = 0, broadcast = 0;
+
+  /// What each of `ranks` ranks sends for them, by the textbook: n bytes cost 2 n (P - 1) / P in a
+  /// ring allreduce, n (P - 1) / P in a reduce-scatter or allgather of n bytes in all, and n in a
+  /// pipelined broadcast; nothing where P = 1 (Thakur, Rabenseifner & Gropp 2005).
+  double on_wire(int ranks) const;
+  Traffic operator-(const Traffic& before) const;
+};
+
 /// A group of ranks. Unless said otherwise every call is collective over the group, and counts and
 /// bytes beyond 2^31 are safe. @throws core::CommError with the text of the MPI library when a call
 /// fails.
@@ -104,6 +116,24 @@ class Communicator {
   std::int64_t all_reduce(std::int64_t value, ReduceOp op);
   double all_reduce(double value, ReduceOp op);
 
+  /// Part r of `all`, which is counts[r] elements behind those of the ranks before it, summed over
+  /// ranks, ends in `mine` of rank r. f32 or f64, host memory; `all` and counts are the same shape
+  /// on every rank, and counts may be 0. `mine` is memory of its own, or this rank's part of `all`:
+  /// then only that part of `all` changes. The same bits in every run of the same size.
+  /// @throws core::InternalError when the counts do not fit the tensors.
+  void reduce_scatter_v(core::Tensor all, std::span<const std::int64_t> counts, core::Tensor mine);
+  /// Without waiting: neither tensor may be touched until the request is complete. Every rank must
+  /// start its operations in the same order.
+  Request start_reduce_scatter_v(core::Tensor all, std::span<const std::int64_t> counts,
+                                 core::Tensor mine);
+  /// `mine` of rank r becomes part r of `all` on every rank: the way back of reduce_scatter_v,
+  /// under the same rules.
+  void all_gather_v(core::Tensor mine, std::span<const std::int64_t> counts, core::Tensor all);
+  Request start_all_gather_v(core::Tensor mine, std::span<const std::int64_t> counts,
+                             core::Tensor all);
+  /// Local: what the collectives of this group have moved so far.
+  const Traffic& traffic() const { return traffic_; }
+
   /// Same number of bytes from every rank; `all` holds size() * mine.size() bytes in rank order.
   virtual void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) = 0;
   /// One string per rank, in rank order; lengths may differ.
@@ -128,6 +158,16 @@ class Communicator {
   /// Local: where to note waiting and leaving from now on, for this group and all made from the
   /// same runtime; null: nowhere.
   virtual void publish_calls(CallBoard* board) = 0;
+
+ protected:
+  Traffic traffic_;  ///< implementations count what they do not leave to another call
+
+ private:
+  /// With arguments that fit together; in place when `mine` lies in `all`.
+  virtual Request do_start_reduce_scatter_v(core::Tensor all, std::vector<std::int64_t> counts,
+                                            core::Tensor mine) = 0;
+  virtual Request do_start_all_gather_v(core::Tensor mine, std::vector<std::int64_t> counts,
+                                        core::Tensor all) = 0;
 };
 
 }  // namespace isaribi::comm

@@ -11,30 +11,12 @@
 #include <thread>
 #include <utility>
 
+#include "comm/mpi_pending.hpp"
+#include "comm/mpi_vector.hpp"
 #include "comm/mpi_window.hpp"
 
 namespace isaribi::comm {
 namespace {
-
-MPI_Datatype mpi_type(core::DType type) {
-  switch (type) {
-    case core::DType::f64:
-      return MPI_DOUBLE;
-    case core::DType::f32:
-      return MPI_FLOAT;
-    case core::DType::i32:
-      return MPI_INT32_T;
-    case core::DType::i8:
-      return MPI_INT8_T;
-    case core::DType::u8:
-      return MPI_UINT8_T;
-    case core::DType::f16:
-    case core::DType::bf16:
-      break;
-  }
-  throw core::InternalError("all_reduce of " + std::string(core::name_of(type)) +
-                            ": MPI knows no such type, convert first");
-}
 
 MPI_Op mpi_op(ReduceOp op) {
   switch (op) {
@@ -47,55 +29,6 @@ MPI_Op mpi_op(ReduceOp op) {
   }
   return MPI_OP_NULL;
 }
-
-/// Tells the board, while it lives, that this rank is blocked in a collective call.
-class Waiting {
- public:
-  explicit Waiting(const MpiShared& shared) : board_(shared.board.load(std::memory_order_acquire)) {
-    if (board_ != nullptr) board_->waiting.store(1, std::memory_order_relaxed);
-  }
-  ~Waiting() {
-    if (board_ != nullptr) board_->waiting.store(0, std::memory_order_relaxed);
-  }
-  Waiting(const Waiting&) = delete;
-  Waiting& operator=(const Waiting&) = delete;
-
- private:
-  CallBoard* board_;
-};
-
-/// Calls piece(first element, elements) until `count` elements of `element_bytes` are covered; a
-/// count of 0 makes no call, on any rank.
-template <typename Piece>
-void in_pieces(std::size_t count, std::size_t element_bytes, std::size_t piece_bytes, Piece piece) {
-  const std::size_t limit = std::max<std::size_t>(piece_bytes / element_bytes, 1);
-  for (std::size_t first = 0; first < count; first += limit) {
-    piece(first, static_cast<int>(std::min(limit, count - first)));
-  }
-}
-
-/// One nonblocking operation, however many pieces it has.
-class MpiPending final : public Request::Pending {
- public:
-  MpiPending(std::vector<MPI_Request> requests, core::Tensor memory,
-             std::shared_ptr<MpiShared> shared)
-      : requests_(std::move(requests)), memory_(std::move(memory)), shared_(std::move(shared)) {}
-  bool test() override {
-    int done = 0;
-    check_mpi(MPI_Testall(count(), requests_.data(), &done, MPI_STATUSES_IGNORE), "MPI_Testall");
-    return done != 0;
-  }
-  void wait() override {
-    const Waiting waiting(*shared_);
-    check_mpi(MPI_Waitall(count(), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
-  }
-
- private:
-  int count() const { return static_cast<int>(requests_.size()); }
-  std::vector<MPI_Request> requests_;
-  core::Tensor memory_;
-  std::shared_ptr<MpiShared> shared_;
-};
 
 class MpiCommunicator final : public Communicator {
  public:
@@ -128,6 +61,7 @@ class MpiCommunicator final : public Communicator {
 
   void broadcast(std::span<std::byte> bytes, int root) override {
     const Waiting waiting(*shared_);
+    traffic_.broadcast += static_cast<std::int64_t>(bytes.size());
     in_pieces(bytes.size(), 1, shared_->piece_bytes, [&](std::size_t first, int n) {
       check_mpi(MPI_Bcast(bytes.data() + first, n, MPI_BYTE, root, comm_), "MPI_Bcast");
     });
@@ -156,7 +90,9 @@ class MpiCommunicator final : public Communicator {
                           "MPI_Iallreduce");
               });
     if (requests.empty()) return {};
-    return Request(std::make_unique<MpiPending>(std::move(requests), std::move(in_place), shared_));
+    traffic_.all_reduce += static_cast<std::int64_t>(in_place.bytes());
+    return Request(
+        std::make_unique<MpiPending>(std::move(requests), std::vector{in_place}, shared_));
   }
 
   void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
@@ -166,6 +102,7 @@ class MpiCommunicator final : public Communicator {
                                 std::to_string(all.size()));
     }
     const Waiting waiting(*shared_);
+    traffic_.all_gather += static_cast<std::int64_t>(all.size());
     in_pieces(mine.size(), 1, shared_->piece_bytes, [&](std::size_t first, int n) {
       // A piece of rank r goes to r * mine.size() + first: one element whose extent is the whole
       // contribution.
@@ -213,6 +150,14 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
+  Request do_start_reduce_scatter_v(core::Tensor all, std::vector<std::int64_t> counts,
+                                    core::Tensor mine) override {
+    return start_reduce_scatter(comm_, shared_, std::move(all), counts, std::move(mine));
+  }
+  Request do_start_all_gather_v(core::Tensor mine, std::vector<std::int64_t> counts,
+                                core::Tensor all) override {
+    return start_all_gather(comm_, shared_, std::move(mine), counts, std::move(all));
+  }
   static void require_host(const core::Tensor& tensor) {
     if (tensor.device().kind != core::Device::Kind::host) {
       throw core::InternalError("all_reduce of device memory: copy it to the host first");
@@ -221,6 +166,7 @@ class MpiCommunicator final : public Communicator {
   void all_reduce_raw(void* data, std::size_t count, std::size_t width, MPI_Datatype type,
                       ReduceOp op) {
     const Waiting waiting(*shared_);
+    traffic_.all_reduce += static_cast<std::int64_t>(count * width);
     auto* base = static_cast<std::byte*>(data);
     in_pieces(count, width, shared_->piece_bytes, [&](std::size_t first, int n) {
       check_mpi(MPI_Allreduce(MPI_IN_PLACE, base + first * width, n, type, mpi_op(op), comm_),
@@ -259,6 +205,26 @@ void MpiCommunicator::abort(core::ExitCode code) {
 std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm comm, bool owned,
                                                     std::shared_ptr<MpiShared> shared) {
   return std::make_unique<MpiCommunicator>(comm, owned, std::move(shared));
+}
+
+MPI_Datatype mpi_type(core::DType type) {
+  switch (type) {
+    case core::DType::f64:
+      return MPI_DOUBLE;
+    case core::DType::f32:
+      return MPI_FLOAT;
+    case core::DType::i32:
+      return MPI_INT32_T;
+    case core::DType::i8:
+      return MPI_INT8_T;
+    case core::DType::u8:
+      return MPI_UINT8_T;
+    case core::DType::f16:
+    case core::DType::bf16:
+      break;
+  }
+  throw core::InternalError("all_reduce of " + std::string(core::name_of(type)) +
+                            ": MPI knows no such type, convert first");
 }
 
 void check_mpi(int code, const char* call) {

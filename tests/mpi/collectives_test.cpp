@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Every collective, every type and operation, awkward counts; run a second time with tiny pieces so
 // that the path of messages beyond 2^31 bytes is walked.
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -172,6 +173,155 @@ void gathers(Communicator& world) {
   for (std::size_t r = 0; r < ranks; ++r) expect_equal(strings[r], std::string(r * 3, 'x'));
 }
 
+using Counts = std::vector<std::int64_t>;
+
+/// Counts per rank: equal, growing, with holes, all on one rank, nothing at all.
+std::vector<Counts> uneven_counts(int ranks) {
+  std::vector<Counts> all;
+  const auto add = [&](const auto& count_of) {
+    Counts& counts = all.emplace_back();
+    for (std::int64_t r = 0; r < ranks; ++r) counts.push_back(count_of(r));
+  };
+  add([](std::int64_t) { return 127; });
+  add([](std::int64_t r) { return 1000 * r + 1; });
+  add([](std::int64_t r) { return r % 2 == 0 ? 0 : 333 + r; });
+  add([](std::int64_t r) { return r == 0 ? 4099 : 0; });
+  add([&](std::int64_t r) { return r == ranks - 1 ? 777 : 0; });
+  add([](std::int64_t) { return 0; });
+  return all;
+}
+
+std::int64_t before(const Counts& counts, int rank) {
+  return std::accumulate(counts.begin(), counts.begin() + rank, std::int64_t{0});
+}
+
+template <typename T>
+void reduce_scatter_of(Communicator& world, const Counts& counts, bool in_place, bool blocking) {
+  const std::int64_t total = before(counts, world.size()), first = before(counts, world.rank());
+  const std::int64_t count = counts[static_cast<std::size_t>(world.rank())];
+  const core::Tensor all = filled<T>(world, total);
+  const core::Tensor mine =
+      in_place ? all.slice(first, {count}) : core::Tensor({count}, core::dtype_of<T>);
+  if (blocking) {
+    world.reduce_scatter_v(all, counts, mine);
+  } else {
+    world.start_reduce_scatter_v(all, counts, mine).wait();
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    expect_equal(mine.data<T>()[i], expected<T>(world.size(), first + i, ReduceOp::sum),
+                 "element " + std::to_string(i));
+  }
+  for (std::int64_t i = 0; i < total; ++i) {
+    if (in_place && i >= first && i < first + count) continue;
+    expect_equal(all.data<T>()[i], value<T>(world.rank(), i), "what was given");
+  }
+}
+
+template <typename T>
+void all_gather_of(Communicator& world, const Counts& counts, bool in_place, bool blocking) {
+  const std::int64_t total = before(counts, world.size()), first = before(counts, world.rank());
+  const std::int64_t count = counts[static_cast<std::size_t>(world.rank())];
+  const core::Tensor all({total}, core::dtype_of<T>);
+  std::fill_n(all.data<T>(), total, T(-1));
+  const core::Tensor mine =
+      in_place ? all.slice(first, {count}) : core::Tensor({count}, core::dtype_of<T>);
+  for (std::int64_t i = 0; i < count; ++i) mine.data<T>()[i] = value<T>(world.rank(), i);
+  if (blocking) {
+    world.all_gather_v(mine, counts, all);
+  } else {
+    world.start_all_gather_v(mine, counts, all).wait();
+  }
+  for (int r = 0; r < world.size(); ++r) {
+    for (std::int64_t i = 0; i < counts[static_cast<std::size_t>(r)]; ++i)
+      expect_equal(all.data<T>()[before(counts, r) + i], value<T>(r, i), "gathered element");
+  }
+}
+
+void vector_collectives(Communicator& world) {
+  for (const Counts& counts : uneven_counts(world.size())) {
+    for (const bool in_place : {false, true}) {
+      for (const bool blocking : {false, true}) {
+        reduce_scatter_of<float>(world, counts, in_place, blocking);
+        reduce_scatter_of<double>(world, counts, in_place, blocking);
+        all_gather_of<float>(world, counts, in_place, blocking);
+        all_gather_of<double>(world, counts, in_place, blocking);
+      }
+    }
+  }
+}
+
+/// Both directions under way at once, with the counts gone before they are complete.
+void vector_collectives_overlap(Communicator& world) {
+  const core::Tensor all = filled<double>(world, 500 * world.size());
+  const core::Tensor part({500}, core::DType::f64), back(all.shape(), core::DType::f64);
+  const core::Tensor other = filled<double>(world, 77);
+  const core::Tensor others({77 * world.size()}, core::DType::f64);
+  comm::Request scatter, gather;
+  {
+    const Counts large(static_cast<std::size_t>(world.size()), 500);
+    const Counts small(static_cast<std::size_t>(world.size()), 77);
+    scatter = world.start_reduce_scatter_v(all, large, part);
+    gather = world.start_all_gather_v(other, small, others);
+  }
+  while (!gather.test()) {
+  }
+  scatter.wait();
+  world.all_gather_v(part, Counts(static_cast<std::size_t>(world.size()), 500), back);
+  expect_reduced<double>(world, back, ReduceOp::sum);
+  for (std::int64_t i = 0; i < others.count(); ++i) {
+    const double want = value<double>(static_cast<int>(i / 77), i % 77);
+    expect_equal(others.data<double>()[i], want, "the one under way");
+  }
+}
+
+void wrong_counts_are_refused(Communicator& world) {
+  const core::Tensor all({10}, core::DType::f32), mine({1}, core::DType::f32);
+  const auto refused = [&](const Counts& counts, const core::Tensor& part, const char* why) {
+    try {
+      world.reduce_scatter_v(all, counts, part);
+    } catch (const core::InternalError& error) {
+      expect_in(why, error.cause());
+      return;
+    }
+    expect(false, why);
+  };
+  const auto ranks = static_cast<std::size_t>(world.size());
+  refused(Counts(ranks + 1, 1), mine, "counts for");
+  refused(Counts(ranks, -1), mine, "negative");
+  refused(Counts(ranks, 1), mine, "add up");
+  Counts right(ranks, 0);
+  right[0] = 10;
+  refused(right, core::Tensor({11}, core::DType::f32), "part of this rank");
+  const std::int64_t count = world.rank() == 0 ? 10 : 0;
+  refused(right, core::Tensor({count}, core::DType::f64), "f32");
+}
+
+/// Bytes by the formulas of the ring algorithms.
+void traffic_is_counted(Communicator& world) {
+  const auto group = world.duplicate();
+  const int ranks = group->size();
+  const auto ranks_ = static_cast<std::size_t>(ranks);
+  const core::Tensor all = core::Tensor::zeros({30 * ranks}, core::DType::f32);
+  const core::Tensor part = core::Tensor::zeros({30}, core::DType::f32);
+  group->all_reduce(all, ReduceOp::sum);
+  group->start_all_reduce(all, ReduceOp::sum).wait();
+  group->reduce_scatter_v(all, Counts(ranks_, 30), part);
+  group->all_gather_v(part, Counts(ranks_, 30), all);
+  std::vector<std::byte> bytes(7), gathered(7 * ranks_);
+  group->broadcast(bytes, 0);
+  group->all_gather(bytes, gathered);
+  const comm::Traffic& sent = group->traffic();
+  const std::int64_t n = 120 * ranks;
+  expect_equal(sent.all_reduce, 2 * n);
+  expect_equal(sent.reduce_scatter, n);
+  expect_equal(sent.all_gather, n + 7 * ranks);
+  expect_equal(sent.broadcast, std::int64_t{7});
+  // 2 n (P - 1) / P twice, n (P - 1) / P twice, 7 P (P - 1) / P, 7; nothing for one rank.
+  const double want = ranks == 1 ? 0.0 : (ranks - 1) * (4 * 120 + 2 * 120 + 7) + 7;
+  expect(std::abs(sent.on_wire(ranks) - want) < 1e-6, "bytes on the wire");
+  expect_equal((sent - sent).on_wire(ranks), 0.0);
+}
+
 void splits(Communicator& world) {
   const auto node = world.split_node();  // the test runs on one node
   expect_equal(node->size(), world.size());
@@ -227,6 +377,10 @@ int main(int argc, char** argv) {
                     {"the same bits everywhere", same_bits_everywhere},
                     {"broadcast", broadcasts},
                     {"all_gather", gathers},
+                    {"reduce_scatter_v and all_gather_v", vector_collectives},
+                    {"vector collectives overlap", vector_collectives_overlap},
+                    {"wrong counts are refused", wrong_counts_are_refused},
+                    {"traffic is counted", traffic_is_counted},
                     {"split, duplicate", splits},
                     {"shared windows", shared_windows},
                     {"too large a window is an error", too_large_a_window_is_an_error}});

@@ -28,6 +28,24 @@ TEST_CASE("a serial group answers for itself") {
   CHECK_NOTHROW(comm::check_agreement(world, {{"deck", "1"}}));
 }
 
+TEST_CASE("vector collectives of one rank copy, or leave in place") {
+  comm::Runtime runtime = comm::Runtime::serial();
+  comm::Communicator& world = runtime.world();
+  const core::Tensor all({5}, core::DType::f32), mine({5}, core::DType::f32);
+  std::iota(all.data<float>(), all.data<float>() + 5, 1.0f);
+  const std::vector<std::int64_t> counts = {5};
+  world.reduce_scatter_v(all, counts, mine);
+  CHECK(mine.data<float>()[4] == 5.0f);
+  mine.data<float>()[0] = 9.0f;
+  world.all_gather_v(mine, counts, all);
+  CHECK(all.data<float>()[0] == 9.0f);
+  world.start_reduce_scatter_v(all, counts, all).wait();
+  CHECK(all.data<float>()[4] == 5.0f);
+  CHECK(world.traffic().reduce_scatter == 40);
+  CHECK(world.traffic().on_wire(1) == 0.0);
+  CHECK_THROWS_AS(world.all_gather_v(mine, std::vector<std::int64_t>{4}, all), core::InternalError);
+}
+
 TEST_CASE("the MPI library is named without starting MPI") {
   CHECK_FALSE(comm::Runtime::library_version().empty());
 }

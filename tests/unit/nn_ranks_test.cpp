@@ -50,6 +50,14 @@ class ThreadCommunicator final : public comm::Communicator {
   void publish_calls(comm::CallBoard*) override {}
 
  private:
+  comm::Request do_start_reduce_scatter_v(core::Tensor, std::vector<std::int64_t>,
+                                          core::Tensor) override {
+    unused();
+  }
+  comm::Request do_start_all_gather_v(core::Tensor, std::vector<std::int64_t>,
+                                      core::Tensor) override {
+    unused();
+  }
   [[noreturn]] static void unused() { throw core::InternalError("not in this test"); }
   Board& board_;
   int rank_;
