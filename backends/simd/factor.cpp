@@ -1,12 +1,69 @@
 // SPDX-License-Identifier: MIT
-// The statistics of K-FAC.
+// The statistics of K-FAC: what is done with their sums.
 #include "backends/simd/factor.hpp"
 
+#include <algorithm>
+
+#include "backends/simd/factor_run.hpp"
+#include "backends/simd/parallel.hpp"
+
 namespace isaribi::simd {
+namespace {
+
+constexpr std::int64_t kTile = 16;  // rows and columns mirrored at once
+
+/// a = (a +) scale sums for one tile [i0, i1) x [j0, j1) of the upper triangle, and its mirror
+/// image.
+template <typename T>
+void store_tile(const FactorPlan& p, const FactorSums& sums, std::int64_t group, double scale,
+                bool accumulate, Range rows, Range columns, T* a) {
+  const std::int64_t n = p.length, lane = p.groups * n * n;
+  const double* from = sums.data + group * n * n;
+  T* to = a + group * n * n;
+  for (std::int64_t i = rows.begin; i < rows.end; ++i) {
+    for (std::int64_t j = std::max(i, columns.begin); j < columns.end; ++j) {
+      // The last row, of the constant 1, is summed as a row; everything else above the diagonal.
+      const std::int64_t at = p.bias && j == n - 1 ? j * n + i : i * n + j;
+      double sum = 0.0;
+      for (std::int64_t l = 0; l < sums.lanes; ++l) sum += from[l * lane + at];
+      const double old = accumulate ? static_cast<double>(to[i * n + j]) : 0.0;
+      to[i * n + j] = to[j * n + i] = static_cast<T>(old + scale * sum);
+    }
+  }
+}
+
+template <typename T>
+void store_factor(const FactorPlan& p, const FactorSums& sums, double scale, bool accumulate,
+                  T* a) {
+  const std::int64_t n = p.length, bands = (n + kTile - 1) / kTile;
+  const std::int64_t work = p.groups * n * n * (sums.lanes + 1);
+#pragma omp parallel for schedule(dynamic) collapse(2) if (work > kSerialBelow)
+  for (std::int64_t group = 0; group < p.groups; ++group) {
+    for (std::int64_t band = 0; band < bands; ++band) {
+      const Range rows{band * kTile, std::min(n, (band + 1) * kTile)};
+      for (std::int64_t j = rows.begin; j < n; j += kTile)
+        store_tile(p, sums, group, scale, accumulate, rows, {j, std::min(n, j + kTile)}, a);
+    }
+  }
+}
+
+}  // namespace
 
 void Factor::do_patch_covariance(const api::PatchCovariance& args) {
-  context_.fall_back(api::Op::patch_covariance, args.x).factor().patch_covariance(args);
+  if (!owns(api::Op::patch_covariance, args.x.dtype())) {
+    context_.fall_back(api::Op::patch_covariance, args.x).factor().patch_covariance(args);
+    return;
+  }
+  make_factor_plan(args, context_.kernels(), plan_);
+  if (plan_.length == 0 || plan_.groups == 0) return;
+  const FactorSums sums = run_factor(plan_, args.x.data<float>(), context_);
+  if (args.a.dtype() == core::DType::f64) {
+    store_factor(plan_, sums, args.scale, args.accumulate, args.a.data<double>());
+  } else {
+    store_factor(plan_, sums, args.scale, args.accumulate, args.a.data<float>());
+  }
 }
+
 void Factor::do_patch_mean(const api::PatchMean& args) {
   context_.fall_back(api::Op::patch_mean, args.x).factor().patch_mean(args);
 }

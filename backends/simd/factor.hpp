@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The statistics of K-FAC in simd.
+// The statistics of K-FAC in simd: second moments of patches and of batch norm in f32; the rest
+// falls back.
 #pragma once
 
 #include "backends/api/factor.hpp"
 #include "backends/simd/context.hpp"
+#include "backends/simd/factor_plan.hpp"
 
 namespace isaribi::simd {
 
@@ -18,6 +20,7 @@ class Factor final : public api::FactorOps {
   void do_fisher_vectors(const api::FisherVectors& args) override;
 
   Context& context_;
+  FactorPlan plan_;
 };
 
 }  // namespace isaribi::simd

@@ -129,6 +129,19 @@ struct GemmTile {
   float alpha, beta;
 };
 
+/// acc[m][v][l] = (acc +) sum over i of a[i . a_step + m] b[i . b_step + offset[v] + l] for the index
+/// triples i < count, m < rows, v < vectors, l < lanes (of the last vector: l < last, else 0).
+struct FactorTile {
+  const float *a, *b;
+  ptrdiff_t count[3], a_step[3], b_step[3];  ///< outermost first
+  const ptrdiff_t* offset;                   ///< [vectors]
+  float* acc;                                ///< [rows][vectors * lanes]
+  int rows;                                  ///< 1 .. Kernels::tile_rows[vectors]
+  int vectors;                               ///< 1 .. kMaxPanelVectors
+  int last;
+  bool add;
+};
+
 /// Everything one ISA level offers.
 struct Kernels {
   const char* isa;
@@ -146,6 +159,9 @@ struct Kernels {
   void (*depthwise_row)(const ConvPanel&);
   /// acc[t * acc_step + c] += sum_q x[q x_pixel + t-th offset + c] dy[q dy_pixel + c].
   void (*depthwise_weights)(const WeightTile&, const ptrdiff_t* offset, int taps);
+
+  void (*factor_tile)(const FactorTile&);
+  void (*widen_add)(const float* x, double* y, ptrdiff_t n);  ///< y += x
 
   void (*bn_statistics)(const ChannelPass&);
   void (*bn_normalize)(const ChannelPass&);

@@ -71,6 +71,26 @@ Case conv_case(const std::string& name, const Arguments& a, api::Backend& b) {
   return c;
 }
 
+/// The second moment of patches; flops as for the lower triangle of the product of all patches.
+Case factor_case(const Arguments& a, api::Backend& b) {
+  const std::int64_t n = a.integer("n"), h = a.integer("h"), i = a.integer("i"), k = a.integer("k");
+  api::PatchCovariance args;
+  args.kh = args.kw = k;
+  args.geometry.stride_h = args.geometry.stride_w = a.integer("s", 1);
+  args.geometry.pad_top = args.geometry.pad_bottom = a.integer("p", 0);
+  args.geometry.pad_left = args.geometry.pad_right = a.integer("p", 0);
+  args.bias = a.integer("bias", 0) != 0;
+  const std::int64_t length = k * k * i + (args.bias ? 1 : 0);
+  const std::int64_t out = args.geometry.out_h(h, k);
+  args.x = noise(b, {n, h, h, i});
+  args.a = b.make({1, length, length}, DType::f32);
+  Case c;
+  c.flops = static_cast<double>(length * (length + 1)) * static_cast<double>(n * out * out);
+  c.bytes = bytes_of({args.x, args.a});
+  c.run = [=, &b] { b.factor().patch_covariance(args); };
+  return c;
+}
+
 Case gemm_case(const std::string& name, const Arguments& a, api::Backend& b) {
   const std::int64_t m = a.integer("m"), k = a.integer("k"), n = a.integer("n", m);
   const bool ta = a.integer("ta", 0) != 0, tb = a.integer("tb", 0) != 0;
@@ -176,6 +196,7 @@ std::string Arguments::text(const std::string& key, const std::string& fallback)
 
 Case make_case(const std::string& name, const Arguments& arguments, api::Backend& backend) {
   if (name == "gemm" || name == "syrk") return gemm_case(name, arguments, backend);
+  if (name == "patch_covariance") return factor_case(arguments, backend);
   if (name.starts_with("conv_")) return conv_case(name, arguments, backend);
   if (name.starts_with("linear_")) return linear_case(name, arguments, backend);
   if (name.starts_with("batch_norm_") || name == "add_relu") {

@@ -29,7 +29,7 @@ struct Case {
   std::function<void()> run;
 };
 
-/// Names: gemm, syrk, conv_forward, conv_backward_data, conv_backward_weights, batch_norm_*,
+/// Names: gemm, syrk, patch_covariance, conv_forward, conv_backward_data, conv_backward_weights, batch_norm_*,
 /// max_pool_*, add_relu, linear_*, step. @throws core::UsageError for an unknown one.
 Case make_case(const std::string& name, const Arguments& arguments, api::Backend& backend);
 

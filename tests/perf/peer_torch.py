@@ -37,6 +37,23 @@ def gemm(name, a):
     return lambda: torch.mm(left, right, out=out)
 
 
+def factor(a):
+    x = image(a["n"], a["i"], a["h"])
+    ones = torch.ones(1, 1) if a["bias"] else None
+
+    def call():
+        if a["k"] == 1 and a["s"] == 1:
+            patches = x.permute(0, 2, 3, 1).reshape(-1, a["i"])
+        else:
+            columns = functional.unfold(x, a["k"], padding=a["p"], stride=a["s"])
+            patches = columns.transpose(1, 2).reshape(-1, columns.shape[1])
+        if ones is not None:
+            patches = torch.cat([patches, ones.expand(patches.shape[0], 1)], dim=1)
+        return patches.t() @ patches
+
+    return call
+
+
 def linear(name, a):
     x, w, dy = noise(a["n"], a["i"]), noise(a["o"], a["i"]), noise(a["n"], a["o"])
     return {
@@ -120,6 +137,8 @@ class Peer:
     def case(self, name, a):
         if name == "step":
             self.call = step(a)
+        elif name == "patch_covariance":
+            self.call = factor(a)
         elif name in ("gemm", "syrk"):
             self.call = gemm(name, a)
         else:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/simd/isa/conv_panel.hpp"
+#include "backends/simd/isa/factor_tile.hpp"
 #include "backends/simd/isa/gemm_tile.hpp"
 #include "backends/simd/isa/passes.hpp"
 #include "backends/simd/isa/pooling.hpp"
@@ -25,6 +26,8 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.weight_pair = weight_pair;
   k.depthwise_row = depthwise_row;
   k.depthwise_weights = depthwise_weights;
+  k.factor_tile = factor_tile;
+  k.widen_add = widen_add;
   k.bn_statistics = bn_statistics;
   k.bn_normalize = bn_normalize;
   k.bn_backward_reduce = bn_backward_reduce;

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT
+#include "backends/simd/factor_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace isaribi::simd {
+namespace {
+
+/// A run of neighbouring elements times the channels of one tap.
+struct Run {
+  std::int64_t row_offset, row;  // where the channels lie, and their row of the factor
+  FactorStrip strip;             // begin = 0, end = length of the run
+  bool diagonal;                 // columns before the row repeat the lower triangle
+};
+
+/// The largest number of vectors of a tile: few loads per multiply-add, little left over.
+int choose_vectors(const Kernels& kernels, std::int64_t rows, std::int64_t vectors) {
+  int best = 1;
+  double least = HUGE_VAL;
+  for (int most = 1; most <= kMaxPanelVectors; ++most) {
+    const std::int64_t pieces = (vectors + most - 1) / most;
+    double cost = 0;
+    for (std::int64_t p = 0; p < pieces; ++p) {
+      const auto v = static_cast<double>(vectors * (p + 1) / pieces - vectors * p / pieces);
+      const int high = kernels.tile_rows[static_cast<int>(v)];
+      const auto tiles = static_cast<double>((rows + high - 1) / high);
+      cost +=
+          v * static_cast<double>(rows) + tiles * (1.0 + 0.3 * v) + 0.3 * static_cast<double>(rows);
+    }
+    if (cost < least) {
+      least = cost;
+      best = most;
+    }
+  }
+  return best;
+}
+
+class Cutter {
+ public:
+  Cutter(const Kernels& kernels, FactorPlan& plan) : kernels_(kernels), plan_(plan) {}
+
+  /// Tiles of `rows` channels times one run.
+  void cut(const Run& run, std::int64_t rows, bool bias) {
+    const std::int64_t lanes = kernels_.lanes;
+    const std::int64_t all = (run.strip.end + lanes - 1) / lanes;
+    const int most = choose_vectors(kernels_, rows, all);
+    const std::int64_t pieces = (all + most - 1) / most;
+    for (std::int64_t p = 0; p < pieces; ++p) {
+      const std::int64_t begin = all * p / pieces * lanes;
+      const std::int64_t end = std::min(run.strip.end, all * (p + 1) / pieces * lanes);
+      const auto vectors = static_cast<int>((end - begin + lanes - 1) / lanes);
+      // Rows from the end of the piece on have their columns in the upper triangle elsewhere.
+      const std::int64_t useful = run.diagonal ? std::min(rows, end) : rows;
+      const std::int64_t high = kernels_.tile_rows[vectors], parts = (useful + high - 1) / high;
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const std::int64_t i0 = useful * part / parts, i1 = useful * (part + 1) / parts;
+        FactorItem item = item_of(run, i0, i1, bias);
+        item.vectors = vectors;
+        item.last = static_cast<int>(plan_.direct ? end - begin - (vectors - 1) * lanes : lanes);
+        item.strip_count = 1;
+        item.strips[0] = run.strip;
+        item.strips[0].offset += begin;
+        item.strips[0].begin = begin;
+        item.strips[0].end = end;
+        item.strips[0].vectors = vectors;
+        plan_.items.push_back(item);
+      }
+    }
+  }
+
+  /// Several short runs of the same rows in one tile, when they fit.
+  bool cut_together(const std::vector<Run>& runs, std::int64_t rows) {
+    const std::int64_t lanes = kernels_.lanes;
+    if (plan_.direct || runs.size() < 2) return false;
+    int each = 0;
+    for (const Run& run : runs)
+      each = std::max(each, static_cast<int>((run.strip.end + lanes - 1) / lanes));
+    int together = kMaxPanelVectors / each;
+    while (together > 1 && kernels_.tile_rows[together * each] < rows) --together;
+    if (together < 2) return false;
+    const auto count = static_cast<std::int64_t>(runs.size());
+    const std::int64_t pieces = (count + together - 1) / together;
+    for (std::int64_t p = 0; p < pieces; ++p) {
+      FactorItem item = item_of(runs[0], 0, rows, false);
+      item.last = static_cast<int>(lanes);
+      for (std::int64_t k = count * p / pieces; k < count * (p + 1) / pieces; ++k) {
+        FactorStrip& strip = item.strips[item.strip_count++];
+        strip = runs[static_cast<std::size_t>(k)].strip;
+        strip.vectors = each;
+        item.vectors += each;
+      }
+      plan_.items.push_back(item);
+    }
+    return true;
+  }
+
+ private:
+  static FactorItem item_of(const Run& run, std::int64_t i0, std::int64_t i1, bool bias) {
+    FactorItem item;
+    item.offset = run.row_offset + i0;
+    item.row = run.row + i0;
+    item.rows = static_cast<int>(i1 - i0);
+    item.bias = bias;
+    return item;
+  }
+
+  const Kernels& kernels_;
+  FactorPlan& plan_;
+};
+
+/// Cells of [0, size) at the edges of the windows [r step - pad, + count) of taps r < kernel.
+void cut_axis(std::int64_t size, std::int64_t kernel, std::int64_t dilation, std::int64_t pad,
+              std::int64_t count, FactorAxis& axis) {
+  axis.edges.clear();
+  axis.first.assign(static_cast<std::size_t>(kernel), 0);
+  axis.last.assign(static_cast<std::size_t>(kernel), 0);
+  const auto edge = [&](std::int64_t r, std::int64_t end) {
+    return std::clamp<std::int64_t>(r * dilation - pad + end, 0, size);
+  };
+  for (std::int64_t r = 0; r < kernel; ++r) {
+    axis.edges.push_back(edge(r, 0));
+    axis.edges.push_back(edge(r, count));
+  }
+  std::sort(axis.edges.begin(), axis.edges.end());
+  axis.edges.erase(std::unique(axis.edges.begin(), axis.edges.end()), axis.edges.end());
+  if (axis.edges.size() == 1) axis.edges.push_back(axis.edges[0]);  // no window sees a pixel
+  const auto cell = [&](std::int64_t at) {
+    return std::lower_bound(axis.edges.begin(), axis.edges.end(), at) - axis.edges.begin();
+  };
+  for (std::int64_t r = 0; r < kernel; ++r) {
+    axis.first[static_cast<std::size_t>(r)] = cell(edge(r, 0));
+    axis.last[static_cast<std::size_t>(r)] = std::max(cell(edge(r, 0)), cell(edge(r, count)));
+  }
+}
+
+void one_cell(std::int64_t size, FactorAxis& axis) {
+  axis.edges.assign({0, size});
+  axis.first.assign(1, 0);
+  axis.last.assign(1, 1);
+}
+
+void set_steps(FactorPlan& p, std::int64_t step_h, std::int64_t step_w) {
+  if (p.direct) {
+    p.pixel = step_w * p.channels;
+    p.row = step_h * p.w * p.channels;
+    p.image = p.h * p.w * p.channels;
+    p.group = p.per;
+    return;
+  }
+  p.pixel = step_w * p.per;
+  p.row = step_h * p.columns * p.per;
+  p.group = p.rows * p.columns * p.per;
+  p.image = p.groups * p.group;
+}
+
+/// Multiply-adds of vectors, and what the sums of a block of samples cost: per vector of the tile,
+/// a store and a load per cell, and about eight operations per window.
+double cost_of(const FactorPlan& p, double pixels, double windows) {
+  double vectors = 0;
+  for (const FactorItem& item : p.items) vectors += item.rows * item.vectors;
+  const double block = 2.0 * static_cast<double>(p.cells()) + 8.0 * windows;
+  return vectors * (pixels + block / static_cast<double>(api::kSampleBlock));
+}
+
+void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
+  const api::ConvGeometry& g = args.geometry;
+  p.by_distance = true;
+  p.direct = false;
+  p.top = p.left = 0;
+  p.rows = p.h + (p.kh - 1) * g.dilation_h;
+  p.columns = p.w + (p.kw - 1) * g.dilation_w;
+  p.lead = (p.kw - 1) * g.dilation_w * p.per;
+  set_steps(p, 1, 1);
+  cut_axis(p.h, p.kh, g.dilation_h, g.pad_top, g.out_h(p.h, p.kh), p.vertical);
+  cut_axis(p.w, p.kw, g.dilation_w, g.pad_left, g.out_w(p.w, p.kw), p.horizontal);
+  p.items.clear();
+  Cutter cutter(kernels, p);
+  const bool joined = g.dilation_w == 1;
+  std::vector<Run> runs;
+  for (std::int64_t dh = 0; dh < p.kh; ++dh) {
+    const std::int64_t least = dh == 0 ? 0 : 1 - p.kw;
+    for (std::int64_t dw = least; dw < (joined ? least + 1 : p.kw); ++dw) {
+      Run run{0, 0, {}, dh == 0 && dw == 0};
+      run.strip.offset = dh * g.dilation_h * p.row + dw * g.dilation_w * p.pixel;
+      run.strip.dh = dh;
+      run.strip.dw = dw;
+      run.strip.end = (joined ? p.kw - least : 1) * p.per;
+      runs.push_back(run);
+    }
+  }
+  if (!cutter.cut_together(runs, p.per)) {
+    for (const Run& run : runs) cutter.cut(run, p.per, false);
+  }
+  if (p.bias) {
+    Run run{0, p.length - 1, {}, false};
+    run.strip.end = p.per;
+    cutter.cut(run, 1, true);
+  }
+  p.cost = cost_of(p, static_cast<double>(p.h * p.w), static_cast<double>(p.kh * p.kw));
+}
+
+void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
+  const api::ConvGeometry& g = args.geometry;
+  const std::int64_t out_h = g.out_h(p.h, p.kh), out_w = g.out_w(p.w, p.kw);
+  const bool padded = g.pad_top > 0 || g.pad_left > 0 || g.pad_bottom > 0 || g.pad_right > 0;
+  p.by_distance = false;
+  p.direct = !padded && (p.kw == 1 || p.groups == 1);
+  p.top = g.pad_top;
+  p.left = g.pad_left;
+  p.rows = (out_h - 1) * g.stride_h + (p.kh - 1) * g.dilation_h + 1;
+  p.columns = (out_w - 1) * g.stride_w + (p.kw - 1) * g.dilation_w + 1;
+  p.lead = 0;
+  set_steps(p, g.stride_h, g.stride_w);
+  one_cell(out_h, p.vertical);
+  one_cell(out_w, p.horizontal);
+  p.items.clear();
+  Cutter cutter(kernels, p);
+  const bool joined = g.dilation_w == 1;
+  const std::int64_t column_step = p.pixel / g.stride_w * g.dilation_w;
+  const std::int64_t row_step = p.row / g.stride_h * g.dilation_h;
+  // Columns of taps (r, s ..): all to the end of the kernel row, or one.
+  const auto run_of = [&](std::int64_t r, std::int64_t s) {
+    FactorStrip strip;
+    strip.offset = r * row_step + s * column_step;
+    strip.column = (r * p.kw + s) * p.per;
+    strip.end = (joined ? p.kw - s : 1) * p.per;
+    return strip;
+  };
+  for (std::int64_t t = 0; t < p.kh * p.kw; ++t) {
+    const std::int64_t r = t / p.kw, s = t % p.kw;
+    for (std::int64_t other = r; other < p.kh; ++other) {
+      const std::int64_t first = other == r ? s : 0;
+      for (std::int64_t c = first; c < (joined ? first + 1 : p.kw); ++c) {
+        cutter.cut(
+            {r * row_step + s * column_step, t * p.per, run_of(other, c), other == r && c == s},
+            p.per, false);
+      }
+    }
+  }
+  for (std::int64_t r = 0; p.bias && r < p.kh; ++r) {
+    for (std::int64_t c = 0; c < (joined ? 1 : p.kw); ++c)
+      cutter.cut({0, p.length - 1, run_of(r, c), false}, 1, true);
+  }
+  p.cost = cost_of(p, static_cast<double>(out_h * out_w), 1.0);
+}
+
+}  // namespace
+
+void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& plan) {
+  const core::Shape& x = args.x.shape();
+  const api::ConvGeometry& g = args.geometry;
+  plan.n = x[0], plan.h = x[1], plan.w = x[2], plan.channels = x[3];
+  plan.groups = g.groups;
+  plan.per = x[3] / g.groups;
+  plan.kh = args.kh, plan.kw = args.kw;
+  plan.length = args.a.shape()[1];
+  plan.bias = args.bias;
+  plan.positions = g.out_h(plan.h, plan.kh) * g.out_w(plan.w, plan.kw);
+  double distance = HUGE_VAL;
+  if (g.stride_h == 1 && g.stride_w == 1 && plan.kh * plan.kw > 1) {
+    plan_by_distance(args, kernels, plan);
+    distance = plan.cost;
+  }
+  plan_by_pairs(args, kernels, plan);
+  if (distance < plan.cost) plan_by_distance(args, kernels, plan);
+}
+
+}  // namespace isaribi::simd

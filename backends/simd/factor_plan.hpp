@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// How the second moment of patches is cut into register tiles. Two ways give the same sums:
+//
+// Pair by pair: for taps t = (r, s) and t' = (r', s') the block (t, t') of the factor is the sum
+// over output positions of x[at t] x[at t']^T. One tile sums several neighbouring t' at once.
+//
+// By distance, for stride 1: with h = p - pad + r, that block is the sum over the window
+// W_t of pixels (h, w) that tap t sees of x[h, w] x[h + dh, w + dw]^T, where (dh, dw) = t' - t and
+// x is 0 outside the image. The summand depends on the distance only, and the windows of different
+// t differ only at the border: their edges cut the image into cells. Each cell is summed once per
+// distance, and a block is the sum of the cells in its window: 13 distances instead of the 45 pairs
+// of a 3 x 3 kernel, and nothing is ever subtracted.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backends/api/factor.hpp"
+#include "backends/simd/kernels.hpp"
+
+namespace isaribi::simd {
+
+/// Neighbouring columns of one item: a run of elements `offset` behind the pixel.
+struct FactorStrip {
+  std::int64_t offset = 0;          ///< of its first element
+  std::int64_t dh = 0, dw = 0;      ///< by distance: of element 0 of the run
+  std::int64_t column = 0;          ///< pair by pair: column of the factor of element 0 of the run
+  std::int64_t begin = 0, end = 0;  ///< elements of the run
+  int vectors = 0;
+};
+
+/// One register tile: `rows` elements times up to kMaxPanelVectors vectors.
+struct FactorItem {
+  std::int64_t offset = 0;  ///< of its first row's element, behind the pixel
+  std::int64_t row = 0;     ///< of the factor; by distance: for tap 0
+  int rows = 0, vectors = 0, last = 0;
+  bool bias = false;  ///< the row of the factor that multiplies the constant 1
+  int strip_count = 0;
+  FactorStrip strips[kMaxPanelVectors];
+};
+
+/// An axis cut at the edges of the windows of all taps.
+struct FactorAxis {
+  std::vector<std::int64_t> edges;        ///< cell i is [edges[i], edges[i + 1])
+  std::vector<std::int64_t> first, last;  ///< cells [first, last) of the window of each tap
+  std::int64_t cells() const { return static_cast<std::int64_t>(edges.size()) - 1; }
+};
+
+struct FactorPlan {
+  bool by_distance = false;
+  bool direct = false;  ///< x is read where it lies, without a padded copy
+  std::int64_t n = 0, h = 0, w = 0, channels = 0;
+  std::int64_t groups = 1, per = 0, kh = 1, kw = 1, length = 0;
+  bool bias = false;
+  std::int64_t positions = 0;  ///< of the output
+  // The image that tiles read: [rows, columns, per], beginning `top`, `left` before x.
+  std::int64_t rows = 0, columns = 0, top = 0, left = 0;
+  std::int64_t lead = 0;                                  ///< zeros before the first image
+  std::int64_t pixel = 0, row = 0, image = 0, group = 0;  ///< steps between pixels that are summed
+  FactorAxis vertical, horizontal;  ///< in pixels that are summed; one cell when pair by pair
+  std::vector<FactorItem> items;
+  double cost = 0;  ///< vector operations per sample
+
+  std::int64_t cells() const { return vertical.cells() * horizontal.cells(); }
+};
+
+/// Fills `plan` (whose memory is reused) with the cheaper of the two ways.
+void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& plan);
+
+}  // namespace isaribi::simd

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT
+// Samples go through in rounds that fit the cache: all threads copy the round with its padding,
+// then each takes register tiles. A tile sums the cells of one block of kSampleBlock samples in
+// f32, adds up the cells of each window, and adds the windows to the factor in f64. Which thread
+// does it changes nothing: a tile belongs to one thread at a time, and its blocks follow each
+// other. Where there are few tiles, blocks are dealt out to a number of lanes that depends on
+// shapes only, each with sums of its own.
+#include "backends/simd/factor_run.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backends/simd/parallel.hpp"
+
+namespace isaribi::simd {
+namespace {
+
+constexpr std::int64_t kRoundBytes = std::int64_t{4} << 20;
+constexpr std::int64_t kSlack = 64;      // elements that whole vectors may read behind an image
+constexpr std::int64_t kWorkUnits = 32;  // tiles x lanes to aim at
+constexpr std::int64_t kMostLanes = 16;
+
+/// Samples [begin, end) of one block that are summed at once.
+struct Round {
+  std::int64_t first_block, blocks;  // blocks touched
+  std::int64_t begin, end;           // samples
+  bool starts, ends;                 // whether its (only) block begins, ends here
+};
+
+/// How the batch is cut.
+struct Cut {
+  std::int64_t blocks, lanes;
+  std::int64_t round_blocks;   // whole blocks per round, or
+  std::int64_t round_samples;  // samples per round of part of a block
+  bool parts;                  // a block needs several rounds
+};
+
+Cut cut_batch(const FactorPlan& p) {
+  const std::int64_t image_bytes =
+      std::max<std::int64_t>(1, p.image * static_cast<std::int64_t>(sizeof(float)));
+  Cut c{};
+  c.blocks = (p.n + api::kSampleBlock - 1) / api::kSampleBlock;
+  c.parts = !p.direct && image_bytes * api::kSampleBlock > kRoundBytes;
+  c.round_samples = std::clamp<std::int64_t>(kRoundBytes / image_bytes, 1, api::kSampleBlock);
+  const std::int64_t units =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(p.items.size()) * p.groups);
+  c.lanes = c.parts ? 1
+                    : std::clamp<std::int64_t>((kWorkUnits + units - 1) / units, 1,
+                                               std::clamp<std::int64_t>(c.blocks, 1, kMostLanes));
+  c.round_blocks = c.blocks;
+  if (!p.direct && !c.parts) {
+    const std::int64_t fit = kRoundBytes / (image_bytes * api::kSampleBlock);
+    c.round_blocks = std::max(c.lanes, fit / c.lanes * c.lanes);
+  }
+  return c;
+}
+
+/// Sample `n` with its padding, group by group.
+void copy_image(const FactorPlan& p, const float* x, float* to) {
+  for (std::int64_t g = 0; g < p.groups; ++g) {
+    for (std::int64_t y = 0; y < p.rows; ++y) {
+      float* row = to + g * p.group + y * p.columns * p.per;
+      const std::int64_t from = y - p.top;
+      if (from < 0 || from >= p.h) {
+        std::fill_n(row, p.columns * p.per, 0.0f);
+        continue;
+      }
+      const std::int64_t begin = std::min(p.left, p.columns);
+      const std::int64_t end = std::clamp(p.left + p.w, begin, p.columns);
+      std::fill_n(row, begin * p.per, 0.0f);
+      std::fill_n(row + end * p.per, (p.columns - end) * p.per, 0.0f);
+      const float* source = x + from * p.w * p.channels + g * p.per;
+      if (p.groups == 1) {
+        std::memcpy(row + begin * p.per, source,
+                    static_cast<std::size_t>((end - begin) * p.per) * sizeof(float));
+        continue;
+      }
+      for (std::int64_t c = begin; c < end; ++c)
+        std::copy_n(source + (c - begin) * p.channels, p.per, row + c * p.per);
+    }
+  }
+}
+
+/// The loops of a tile over samples, rows and columns: those of one step vanish, those that
+/// continue each other become one, and none is left around what remains.
+void set_loops(FactorTile& t, const std::int64_t (&count)[3], const std::int64_t (&step)[3],
+               bool constant) {
+  int used = 0;
+  std::int64_t counts[3] = {1, 1, 1}, steps[3] = {0, 0, 0};
+  for (int i = 0; i < 3; ++i) {
+    if (count[i] == 1) continue;
+    if (used > 0 && steps[used - 1] == count[i] * step[i]) {
+      counts[used - 1] *= count[i];
+      steps[used - 1] = step[i];
+    } else {
+      counts[used] = count[i];
+      steps[used++] = step[i];
+    }
+  }
+  for (int i = 0; i < 3; ++i) {
+    const int from = i - (3 - used);  // right aligned
+    t.count[i] = from < 0 ? 1 : counts[from];
+    t.b_step[i] = from < 0 ? 0 : steps[from];
+    t.a_step[i] = constant ? 0 : t.b_step[i];
+  }
+}
+
+/// One item of one group over blocks of one round.
+class ItemRun {
+ public:
+  ItemRun(const FactorPlan& plan, const FactorItem& item, const Kernels& kernels)
+      : plan_(plan),
+        item_(item),
+        kernels_(kernels),
+        width_(item.vectors * kernels.lanes),
+        size_(item.rows * width_) {
+    int vector = 0;
+    for (int k = 0; k < item.strip_count; ++k) {
+      for (int v = 0; v < item.strips[k].vectors; ++v)
+        offset_[vector++] = item.strips[k].offset + v * kernels.lanes;
+    }
+  }
+
+  /// Elements of the cells, and of the buffers behind them.
+  std::int64_t cells_size() const { return plan_.cells() * size_; }
+  std::int64_t scratch_size() const {
+    return cells_size() + (plan_.horizontal.cells() + 1) * size_;
+  }
+
+  /// Adds samples [0, samples) of `images` to the cells.
+  void add(const float* images, std::int64_t samples, float* cells, bool add) const {
+    static const float one = 1.0f;
+    FactorTile t{};
+    t.offset = offset_;
+    t.rows = item_.rows;
+    t.vectors = item_.vectors;
+    t.last = item_.last;
+    t.add = add;
+    const std::int64_t step[3] = {plan_.image, plan_.row, plan_.pixel};
+    const FactorAxis &up = plan_.vertical, &across = plan_.horizontal;
+    const std::int64_t bands = up.last[static_cast<std::size_t>(taps_above() - 1)];
+    for (std::int64_t y = 0; y < bands; ++y) {
+      for (std::int64_t x = 0; x < across.cells(); ++x) {
+        const auto i = static_cast<std::size_t>(y), j = static_cast<std::size_t>(x);
+        const std::int64_t count[3] = {samples, up.edges[i + 1] - up.edges[i],
+                                       across.edges[j + 1] - across.edges[j]};
+        set_loops(t, count, step, item_.bias);
+        const float* origin = images + up.edges[i] * plan_.row + across.edges[j] * plan_.pixel;
+        t.a = item_.bias ? &one : origin + item_.offset;
+        t.b = origin;
+        t.acc = cells + (y * across.cells() + x) * size_;
+        kernels_.factor_tile(t);
+      }
+    }
+  }
+
+  /// Adds the windows of all taps to `sums`.
+  void finish(float* cells, double* sums) const {
+    if (!plan_.by_distance) {
+      for (int k = 0, at = 0; k < item_.strip_count; ++k) {
+        const FactorStrip& strip = item_.strips[k];
+        add_block(cells + at, strip.end - strip.begin, item_.row, strip.column + strip.begin, sums);
+        at += strip.vectors * kernels_.lanes;
+      }
+      return;
+    }
+    float* rows = cells + cells_size();
+    float* block = rows + plan_.horizontal.cells() * size_;
+    const std::int64_t row_size = plan_.horizontal.cells() * size_;
+    for (std::int64_t r = 0; r < taps_above(); ++r) {
+      const auto tap = static_cast<std::size_t>(r);
+      if (plan_.vertical.first[tap] == plan_.vertical.last[tap]) continue;
+      const float* band =
+          sum_of(cells, plan_.vertical.first[tap], plan_.vertical.last[tap], row_size, rows);
+      for (std::int64_t s = 0; s < plan_.kw; ++s) {
+        const auto column = static_cast<std::size_t>(s);
+        if (plan_.horizontal.first[column] == plan_.horizontal.last[column]) continue;
+        add_window(r, s,
+                   sum_of(band, plan_.horizontal.first[column], plan_.horizontal.last[column],
+                          size_, block),
+                   sums);
+      }
+    }
+  }
+
+ private:
+  /// Kernel rows with a partner: their windows come first, so that what lies below them is not
+  /// needed.
+  std::int64_t taps_above() const {
+    if (!plan_.by_distance) return 1;
+    std::int64_t least = plan_.kh;
+    for (int k = 0; k < item_.strip_count; ++k) least = std::min(least, item_.strips[k].dh);
+    return plan_.kh - least;
+  }
+
+  /// The sum of parts [first, last) of `size` elements each: in `to`, or the part itself.
+  const float* sum_of(const float* parts, std::int64_t first, std::int64_t last, std::int64_t size,
+                      float* to) const {
+    const float* sum = parts + first * size;
+    for (std::int64_t i = first + 1; i < last; ++i) {
+      kernels_.add(sum, parts + i * size, to, size, false);
+      sum = to;
+    }
+    return sum;
+  }
+
+  /// The window of tap (r, s): every strip gives the taps (r + dh, s + dw) that exist.
+  void add_window(std::int64_t r, std::int64_t s, const float* block, double* sums) const {
+    const std::int64_t per = plan_.per, kw = plan_.kw;
+    const std::int64_t row = item_.bias ? item_.row : (r * kw + s) * per + item_.row;
+    for (int k = 0, at = 0; k < item_.strip_count; ++k) {
+      const FactorStrip& strip = item_.strips[k];
+      const std::int64_t begin = std::max(strip.begin, -(s + strip.dw) * per);
+      const std::int64_t end = std::min(strip.end, (kw - s - strip.dw) * per);
+      if (r + strip.dh < plan_.kh && begin < end) {
+        const std::int64_t column = ((r + strip.dh) * kw + s + strip.dw) * per;
+        add_block(block + at + begin - strip.begin, end - begin, row, column + begin, sums);
+      }
+      at += strip.vectors * kernels_.lanes;
+    }
+  }
+
+  void add_block(const float* block, std::int64_t count, std::int64_t row, std::int64_t column,
+                 double* sums) const {
+    for (int m = 0; m < item_.rows; ++m) {
+      kernels_.widen_add(block + m * width_, sums + (row + m) * plan_.length + column, count);
+    }
+  }
+
+  const FactorPlan& plan_;
+  const FactorItem& item_;
+  const Kernels& kernels_;
+  std::int64_t width_, size_;
+  std::ptrdiff_t offset_[kMaxPanelVectors] = {};
+};
+
+/// Everything the threads share.
+struct Work {
+  const FactorPlan& plan;
+  const Kernels& kernels;
+  Scratch& scratch;
+  Cut cut;
+  const float* x;
+  float* staged = nullptr;  // [round samples, image] behind plan.lead
+  float* parts = nullptr;   // cells of every item and group, when a block needs several rounds
+  std::int64_t part_size = 0, thread_size = 0;
+  double* sums = nullptr;
+  std::int64_t sums_size = 0;  // of one lane
+};
+
+/// Unit `unit` = (lane, group, item) of one round.
+void run_unit(const Work& w, const Round& round, std::int64_t unit) {
+  const FactorPlan& p = w.plan;
+  const auto items = static_cast<std::int64_t>(p.items.size());
+  const std::int64_t item = unit % items, group = unit / items % p.groups,
+                     lane = unit / items / p.groups;
+  const ItemRun run(p, p.items[static_cast<std::size_t>(item)], w.kernels);
+  double* sums = w.sums + lane * w.sums_size + group * p.length * p.length;
+  const float* images = (p.direct ? w.x + round.begin * p.image : w.staged) + group * p.group;
+  float* cells = w.cut.parts
+                     ? w.parts + (group * items + item) * w.part_size
+                     : w.scratch.get<float>(Use::result, w.thread_size, omp_get_thread_num());
+  for (std::int64_t b = 0; b < round.blocks; ++b) {
+    const std::int64_t block = round.first_block + b;
+    if (block % w.cut.lanes != lane) continue;
+    const std::int64_t begin = std::max(round.begin, block * api::kSampleBlock);
+    const std::int64_t end = std::min(round.end, (block + 1) * api::kSampleBlock);
+    run.add(images + (begin - round.begin) * p.image, end - begin, cells, !round.starts);
+    if (round.ends) run.finish(cells, sums);
+  }
+}
+
+/// Called by every thread of a team.
+void run_round(const Work& w, const Round& round) {
+  const FactorPlan& p = w.plan;
+  if (!p.direct) {
+    const Range r = share(round.end - round.begin, omp_get_thread_num(), omp_get_num_threads());
+    for (std::int64_t i = r.begin; i < r.end; ++i) {
+      copy_image(p, w.x + (round.begin + i) * p.h * p.w * p.channels, w.staged + i * p.image);
+    }
+#pragma omp barrier
+  }
+  const std::int64_t units = static_cast<std::int64_t>(p.items.size()) * p.groups * w.cut.lanes;
+#pragma omp for schedule(dynamic)
+  for (std::int64_t unit = 0; unit < units; ++unit) run_unit(w, round, unit);
+}
+
+/// Called by every thread of a team.
+void run_rounds(const Work& w) {
+  const Cut& c = w.cut;
+  if (!c.parts) {
+    for (std::int64_t first = 0; first < c.blocks; first += c.round_blocks) {
+      const std::int64_t blocks = std::min(c.round_blocks, c.blocks - first);
+      run_round(w, {first, blocks, first * api::kSampleBlock,
+                    std::min(w.plan.n, (first + blocks) * api::kSampleBlock), true, true});
+    }
+    return;
+  }
+  for (std::int64_t block = 0; block < c.blocks; ++block) {
+    const std::int64_t begin = block * api::kSampleBlock;
+    const std::int64_t end = std::min(w.plan.n, begin + api::kSampleBlock);
+    for (std::int64_t n = begin; n < end; n += c.round_samples) {
+      const std::int64_t stop = std::min(end, n + c.round_samples);
+      run_round(w, {block, 1, n, stop, n == begin, stop == end});
+    }
+  }
+}
+
+}  // namespace
+
+FactorSums run_factor(const FactorPlan& plan, const float* x, Context& context) {
+  Scratch& scratch = context.ready();
+  Work w{plan, context.kernels(), scratch, cut_batch(plan), x};
+  const Cut& cut = w.cut;
+  for (const FactorItem& item : plan.items) {
+    const ItemRun run(plan, item, w.kernels);
+    w.part_size = w.thread_size = std::max(w.thread_size, run.scratch_size());
+  }
+  if (!plan.direct) {
+    const std::int64_t samples =
+        cut.parts ? cut.round_samples : std::min(plan.n, cut.round_blocks * api::kSampleBlock);
+    float* staged = scratch.get<float>(Use::strip, plan.lead + samples * plan.image + kSlack);
+    std::fill_n(staged, plan.lead, 0.0f);
+    std::fill_n(staged + plan.lead + samples * plan.image, kSlack, 0.0f);
+    w.staged = staged + plan.lead;
+  }
+  if (cut.parts) {
+    w.parts = scratch.get<float>(
+        Use::partial, static_cast<std::int64_t>(plan.items.size()) * plan.groups * w.part_size);
+  }
+  w.sums_size = plan.groups * plan.length * plan.length;
+  w.sums = scratch.get<double>(Use::sums, cut.lanes * w.sums_size);
+  const double work = plan.cost * static_cast<double>(plan.n * plan.groups);
+  const bool alone = work < static_cast<double>(kSerialBelow) || omp_get_max_threads() == 1;
+#pragma omp parallel if (!alone)
+  {
+    const Range r = share(cut.lanes * w.sums_size, omp_get_thread_num(), omp_get_num_threads());
+    std::fill(w.sums + r.begin, w.sums + r.end, 0.0);
+#pragma omp barrier
+    run_rounds(w);
+  }
+  for (std::int64_t g = 0; plan.bias && g < plan.groups; ++g)
+    w.sums[(g + 1) * plan.length * plan.length - 1] = static_cast<double>(plan.n * plan.positions);
+  return {w.sums, cut.lanes};
+}
+
+}  // namespace isaribi::simd

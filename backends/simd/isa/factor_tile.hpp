@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// The register tile of second moments: an outer product of R neighbouring elements (broadcast) with
+// NV vectors that may lie anywhere, summed over pixels. Included by each ISA unit after its
+// vec_*.hpp.
+#pragma once
+
+#include "backends/simd/isa/lanes.hpp"
+#include "backends/simd/kernels.hpp"
+
+namespace {
+
+using isaribi::simd::FactorTile;
+
+/// acc += a b^T for one pixel.
+template <int NV, int R>
+inline void factor_pixel(const float* a, const float* const (&b)[NV], ptrdiff_t at, vmask last,
+                         vf (&acc)[R][NV]) {
+  vf right[NV];
+#pragma GCC unroll 4
+  for (int v = 0; v < NV - 1; ++v) right[v] = v_load(b[v] + at);
+  right[NV - 1] = v_load(b[NV - 1] + at, last);
+#pragma GCC unroll 14
+  for (int m = 0; m < R; ++m) {
+    const vf left = v_set(a[m]);
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) acc[m][v] = v_fma(right[v], left, acc[m][v]);
+  }
+}
+
+template <int NV, int R>
+void factor_tile_of(const FactorTile& t) {
+  // Small tiles sum even and odd pixels apart: a fused multiply-add waits for the one before it.
+  constexpr int kChains = NV * R <= 4 ? 2 : 1;
+  vf acc[kChains][R][NV];
+#pragma GCC unroll 2
+  for (int c = 0; c < kChains; ++c) {
+#pragma GCC unroll 14
+    for (int m = 0; m < R; ++m) {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) acc[c][m][v] = v_zero();
+    }
+  }
+  const vmask last = v_first(t.last);
+  const float* a0 = t.a;
+  const float* b0[NV];
+  for (int v = 0; v < NV; ++v) b0[v] = t.b + t.offset[v];
+  const ptrdiff_t a_step = t.a_step[2], b_step = t.b_step[2], n = t.count[2];
+  for (ptrdiff_t i = 0; i < t.count[0]; ++i) {
+    for (ptrdiff_t j = 0; j < t.count[1]; ++j) {
+      const float* a = a0 + i * t.a_step[0] + j * t.a_step[1];
+      ptrdiff_t at = i * t.b_step[0] + j * t.b_step[1];
+      ptrdiff_t k = 0;
+      for (; k + kChains <= n; k += kChains) {
+#pragma GCC unroll 2
+        for (int c = 0; c < kChains; ++c, a += a_step, at += b_step)
+          factor_pixel<NV, R>(a, b0, at, last, acc[c]);
+      }
+      for (; k < n; ++k, a += a_step, at += b_step) factor_pixel<NV, R>(a, b0, at, last, acc[0]);
+    }
+  }
+#pragma GCC unroll 14
+  for (int m = 0; m < R; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      float* out = t.acc + (m * NV + v) * kLanes;
+      vf sum = acc[0][m][v];
+      if constexpr (kChains == 2) sum = v_add(sum, acc[1][m][v]);
+      v_store(out, t.add ? v_add(v_load(out), sum) : sum);
+    }
+  }
+}
+
+/// Calls the tile of the run-time height t.rows <= R.
+template <int NV, int R>
+inline void factor_rows(const FactorTile& t) {
+  if (t.rows == R) {
+    factor_tile_of<NV, R>(t);
+  } else if constexpr (R > 1) {
+    factor_rows<NV, R - 1>(t);
+  }
+}
+
+void factor_tile(const FactorTile& t) {
+  switch (t.vectors) {
+    case 1:
+      return factor_rows<1, kTileRows[1]>(t);
+    case 2:
+      return factor_rows<2, kTileRows[2]>(t);
+    case 3:
+      return factor_rows<3, kTileRows[3]>(t);
+    default:
+      return factor_rows<4, kTileRows[4]>(t);
+  }
+}
+
+/// y += x, in f64.
+void widen_add(const float* x, double* y, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const vf v = v_load(x + i);
+    d_store(y + i, d_add(d_load(y + i), d_low(v)));
+    d_store(y + i + kDoubles, d_add(d_load(y + i + kDoubles), d_high(v)));
+  }
+  for (; i < n; ++i) y[i] += static_cast<double>(x[i]);
+}
+
+}  // namespace
