@@ -40,32 +40,12 @@ class Cutter {
  public:
   Cutter(const Kernels& kernels, FactorPlan& plan) : kernels_(kernels), plan_(plan) {}
 
-  /// Tiles of `rows` channels times one run.
+  /// Tiles of `rows` channels times one run: all of it, or what a whole vector does not know to lie
+  /// below the diagonal.
   void cut(const Run& run, std::int64_t rows, bool bias) {
-    const std::int64_t lanes = kernels_.lanes;
-    const std::int64_t all = (run.strip.end + lanes - 1) / lanes;
-    const int most = choose_vectors(kernels_, rows, all);
-    const std::int64_t pieces = (all + most - 1) / most;
-    for (std::int64_t p = 0; p < pieces; ++p) {
-      const std::int64_t begin = all * p / pieces * lanes;
-      const std::int64_t end = std::min(run.strip.end, all * (p + 1) / pieces * lanes);
-      const auto vectors = static_cast<int>((end - begin + lanes - 1) / lanes);
-      // Rows from the end of the piece on have their columns in the upper triangle elsewhere.
-      const std::int64_t useful = run.diagonal ? std::min(rows, end) : rows;
-      const std::int64_t high = kernels_.tile_rows[vectors], parts = (useful + high - 1) / high;
-      for (std::int64_t part = 0; part < parts; ++part) {
-        const std::int64_t i0 = useful * part / parts, i1 = useful * (part + 1) / parts;
-        FactorItem item = item_of(run, i0, i1, bias);
-        item.vectors = vectors;
-        item.last = static_cast<int>(plan_.direct ? end - begin - (vectors - 1) * lanes : lanes);
-        item.strip_count = 1;
-        item.strips[0] = run.strip;
-        item.strips[0].offset += begin;
-        item.strips[0].begin = begin;
-        item.strips[0].end = end;
-        item.strips[0].vectors = vectors;
-        plan_.items.push_back(item);
-      }
+    const std::int64_t band = run.diagonal ? kernels_.lanes : std::max<std::int64_t>(1, rows);
+    for (std::int64_t i = 0; i < rows; i += band) {
+      cut_rectangle(run, i, std::min(rows, i + band), run.diagonal ? i : 0, bias);
     }
   }
 
@@ -96,6 +76,34 @@ class Cutter {
   }
 
  private:
+  /// Rows [top, bottom) times elements [left, end) of the run.
+  void cut_rectangle(const Run& run, std::int64_t top, std::int64_t bottom, std::int64_t left,
+                     bool bias) {
+    const std::int64_t lanes = kernels_.lanes, rows = bottom - top;
+    const std::int64_t all = (run.strip.end - left + lanes - 1) / lanes;
+    const int most = choose_vectors(kernels_, rows, all);
+    const std::int64_t pieces = (all + most - 1) / most;
+    for (std::int64_t p = 0; p < pieces; ++p) {
+      const std::int64_t begin = left + all * p / pieces * lanes;
+      const std::int64_t end = std::min(run.strip.end, left + all * (p + 1) / pieces * lanes);
+      const auto vectors = static_cast<int>((end - begin + lanes - 1) / lanes);
+      const std::int64_t high = kernels_.tile_rows[vectors], parts = (rows + high - 1) / high;
+      for (std::int64_t part = 0; part < parts; ++part) {
+        FactorItem item =
+            item_of(run, top + rows * part / parts, top + rows * (part + 1) / parts, bias);
+        item.vectors = vectors;
+        item.last = static_cast<int>(plan_.direct ? end - begin - (vectors - 1) * lanes : lanes);
+        item.strip_count = 1;
+        item.strips[0] = run.strip;
+        item.strips[0].offset += begin;
+        item.strips[0].begin = begin;
+        item.strips[0].end = end;
+        item.strips[0].vectors = vectors;
+        plan_.items.push_back(item);
+      }
+    }
+  }
+
   static FactorItem item_of(const Run& run, std::int64_t i0, std::int64_t i1, bool bias) {
     FactorItem item;
     item.offset = run.row_offset + i0;
