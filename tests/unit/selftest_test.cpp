@@ -3,6 +3,7 @@
 // each must be reported as failing for that operation, with the fault named.
 #include "backends/selftest/selftest.hpp"
 
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -125,6 +126,45 @@ class WrongSlope final : public api::ElementwiseOps {
   api::ElementwiseOps& right_ = impl_;
 };
 
+/// The mistakes of existing K-FAC codes, one each: patches divided by the number of positions, the
+/// Fisher of batch norm as a sum of squares instead of a square of sums, normal draws of variance
+/// 1/2, and draws by place in the batch.
+class FaultyFactor final : public api::FactorOps {
+  void do_patch_covariance(const api::PatchCovariance& a) override {
+    api::PatchCovariance b = a;
+    const core::Shape& x = a.x.shape();
+    b.scale /= static_cast<double>(a.geometry.out_h(x[1], a.kh) * a.geometry.out_w(x[2], a.kw));
+    right_.patch_covariance(b);
+  }
+  void do_patch_mean(const api::PatchMean& a) override {
+    api::PatchMean b = a;
+    std::swap(b.geometry.pad_left, b.geometry.pad_right);
+    right_.patch_mean(b);
+  }
+  void do_norm_fisher(const api::NormFisher& a) override {
+    api::NormFisher b = a;
+    const std::int64_t channels = a.x.shape().back();
+    const auto rows = [&](const Tensor& t) {
+      return t.defined() ? t.reshaped({t.count() / channels, channels}) : t;
+    };
+    b.x = rows(a.x), b.y = rows(a.y), b.dy = rows(a.dy);
+    right_.norm_fisher(b);
+  }
+  void do_fisher_vectors(const api::FisherVectors& a) override {
+    api::FisherVectors b = a;
+    if (a.loss == api::LossKind::mean_squared_error && a.mode == api::FisherMode::sample) {
+      b.scale *= std::sqrt(0.5);
+    } else if (a.mode != api::FisherMode::column) {
+      b.ids = copy_of(a.ids);
+      for (std::int64_t n = 0; n < b.ids.count(); ++n)
+        b.ids.data<std::int32_t>()[n] = static_cast<std::int32_t>(n);
+    }
+    right_.fisher_vectors(b);
+  }
+  reference::Factor impl_;
+  api::FactorOps& right_ = impl_;
+};
+
 /// The reference backend with the families above in place of its own.
 class FaultyBackend final : public api::Backend {
  public:
@@ -132,6 +172,7 @@ class FaultyBackend final : public api::Backend {
   std::unique_ptr<api::LossOps> faulty_loss;
   std::unique_ptr<api::RandomOps> faulty_random;
   std::unique_ptr<api::ElementwiseOps> faulty_elementwise;
+  std::unique_ptr<api::FactorOps> faulty_factor;
 
   FaultyBackend() {
     faulty_conv.fault = [](api::ConvOps& right, const api::ConvForward& a) { right.forward(a); };
@@ -146,7 +187,7 @@ class FaultyBackend final : public api::Backend {
   api::ConvOps& conv() override { return faulty_conv; }
   api::LinearOps& linear() override { return right_.linear(); }
   api::LinalgOps& linalg() override { return right_.linalg(); }
-  api::FactorOps& factor() override { return right_.factor(); }
+  api::FactorOps& factor() override { return faulty_factor ? *faulty_factor : right_.factor(); }
   api::NormOps& norm() override { return right_.norm(); }
   api::PoolOps& pool() override { return right_.pool(); }
   api::ElementwiseOps& elementwise() override {
@@ -293,6 +334,28 @@ TEST_CASE("the gradient check stands without the oracle") {
   REQUIRE(results.size() == 2);
   CHECK(contains(results[0].first_failure_text, "finite differences"));  // f64
   CHECK(results[1].failures == 0);                                       // f32: not seen
+}
+
+TEST_CASE("the usual mistakes in K-FAC statistics are found without the oracle") {
+  // Both sides share the faults: identities with other operations, and moments of draws, find them.
+  FaultyBackend wrong, same_fault;
+  wrong.faulty_factor = std::make_unique<FaultyFactor>();
+  same_fault.faulty_factor = std::make_unique<FaultyFactor>();
+  const auto text_of = [&](const std::string& op, const std::string& text) {
+    selftest::Filter filter;
+    filter.op = op;
+    filter.text = text;
+    std::string found;
+    for (const selftest::Result& r : selftest::run(wrong, same_fault, filter))
+      found += r.first_failure_text;
+    return found;
+  };
+  CHECK(contains(text_of("patch_covariance", "same padding"), "convolution outputs"));
+  CHECK(contains(text_of("patch_mean", "asymmetric padding"), "convolution outputs"));
+  CHECK(contains(text_of("norm_fisher", "sample by sample"), "gradients of single samples"));
+  CHECK(contains(text_of("fisher_vectors", "squares, sample: moments"), "second moment"));
+  CHECK(contains(text_of("fisher_vectors", "softmax, sample: a sample alone"), "the batch"));
+  CHECK(contains(text_of("fisher_vectors", "Bernoulli, signs: a sample alone"), "the batch"));
 }
 
 TEST_CASE("the table is aligned and names what failed") {
