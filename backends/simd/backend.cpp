@@ -37,6 +37,7 @@ bool owns(api::Op op, core::DType type) {
     case Op::linear_backward_data:
     case Op::linear_backward_weights:
     case Op::patch_covariance:
+    case Op::norm_fisher:
     case Op::batch_norm_statistics:
     case Op::batch_norm_normalize:
     case Op::batch_norm_backward_reduce:

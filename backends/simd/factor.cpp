@@ -67,9 +67,6 @@ void Factor::do_patch_covariance(const api::PatchCovariance& args) {
 void Factor::do_patch_mean(const api::PatchMean& args) {
   context_.fall_back(api::Op::patch_mean, args.x).factor().patch_mean(args);
 }
-void Factor::do_norm_fisher(const api::NormFisher& args) {
-  context_.fall_back(api::Op::norm_fisher, args.x).factor().norm_fisher(args);
-}
 void Factor::do_fisher_vectors(const api::FisherVectors& args) {
   context_.fall_back(api::Op::fisher_vectors, args.z).factor().fisher_vectors(args);
 }

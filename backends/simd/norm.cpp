@@ -23,8 +23,7 @@ Layout layout(const core::Tensor& x, int lanes) {
   l.channels = x.shape().back();
   l.total = x.count();
   if (l.channels == 0 || l.total == 0) return l;
-  const std::int64_t unit = std::lcm(l.channels, static_cast<std::int64_t>(lanes));
-  l.period = (std::max<std::int64_t>(64, unit) + unit - 1) / unit * unit;
+  l.period = channel_period(l.channels, lanes);
   l.periods = l.total / l.period;
   l.chunk = std::max<std::int64_t>(1, kChunkElements / l.period);
   l.chunks = (l.periods + l.chunk - 1) / l.chunk;
@@ -83,6 +82,11 @@ const float* optional(const core::Tensor& t) {
 }
 
 }  // namespace
+
+std::int64_t channel_period(std::int64_t channels, int lanes) {
+  const std::int64_t unit = std::lcm(channels, static_cast<std::int64_t>(lanes));
+  return (std::max<std::int64_t>(64, unit) + unit - 1) / unit * unit;
+}
 
 void bias_gradient(Context& context, const core::Tensor& dy, const core::Tensor& db,
                    bool accumulate) {

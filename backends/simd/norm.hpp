@@ -26,4 +26,7 @@ class Norm final : public api::NormOps {
   Context& context_;
 };
 
+/// Elements after which channels and whole vectors repeat together: the period of a ChannelPass.
+std::int64_t channel_period(std::int64_t channels, int lanes);
+
 }  // namespace isaribi::simd
