@@ -30,7 +30,7 @@ struct PatchCovariance {
   bool bias = false;
   double scale = 1.0;
   core::Tensor a;  ///< out: [groups, D, D], D = kh kw I / groups + bias; the type of x or f64
-  bool accumulate = false;
+  bool accumulate = false;  ///< add to a, which must be symmetric
 };
 
 /// out[n, k] = scale sum_t p with p as in PatchCovariance (the element of the bias becomes

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+// The second moment of patches on the register tile. A tile is some channels of one tap times
+// kColumns neighbouring elements of another, summed over positions. For stride 1 the products
+// depend on the distance of the taps and on the pixel only, so each distance is summed once, in the
+// cells into which the windows of all taps cut the image; otherwise each pair of taps is summed.
+// Sums of a block of samples are of type T, everything beyond is f64, in a fixed order.
+#include "backends/kokkos/matrix.hpp"
+#include "backends/kokkos/patch.hpp"
+#include "backends/kokkos/patches.hpp"
+
+namespace isaribi::kokkos {
+namespace {
+
+constexpr const char* kLabel = "patch_covariance";
+constexpr Index kPartialBytes = Index{64} << 20;  // sums of sample blocks held at once
+constexpr int kMaxTaps = 16;                      // along one axis, by distance
+
+/// An axis cut at the edges of the windows [r dilation - pad, + count) of its taps.
+struct Axis {
+  Index cells = 1;
+  Index edges[2 * kMaxTaps] = {};  // cell i is [edges[i], edges[i + 1])
+  Index first[kMaxTaps] = {}, last[kMaxTaps] = {};
+
+  static Axis whole(Index size) {
+    Axis axis;
+    axis.edges[1] = size;
+    axis.last[0] = 1;
+    return axis;
+  }
+  static Axis of_windows(Index size, Index taps, Index dilation, Index pad, Index count) {
+    Axis axis;
+    const auto edge = [&](Index r, Index end) {
+      return std::clamp<Index>(r * dilation - pad + end, 0, size);
+    };
+    Index* end = axis.edges;
+    for (Index r = 0; r < taps; ++r) {
+      *end++ = edge(r, 0);
+      *end++ = edge(r, count);
+    }
+    std::sort(axis.edges, end);
+    end = std::unique(axis.edges, end);
+    axis.cells = end - axis.edges - 1;
+    for (Index r = 0; r < taps; ++r) {
+      axis.first[r] = std::lower_bound(axis.edges, end, edge(r, 0)) - axis.edges;
+      axis.last[r] = std::lower_bound(axis.edges, end, edge(r, count)) - axis.edges;
+    }
+    return axis;
+  }
+};
+
+/// How the factor is made of tiles; item = ((group, run, panel), row tile).
+struct Layout {
+  PatchExtents e;
+  bool by_distance, joined;        // joined: the taps of a kernel row are one run
+  Index spread;                    // horizontal tap distances, or taps
+  Index runs, panels;              // per group, of kColumns elements per run
+  Index row_tiles, tile_rows;      // of the channels of one tap
+  Index rows, columns, top, left;  // the padded image
+  Axis up, across;
+
+  KOKKOS_INLINE_FUNCTION Index items() const { return e.g.groups * runs * panels * row_tiles; }
+  KOKKOS_INLINE_FUNCTION Index cells() const { return up.cells * across.cells; }
+  /// Multiply-adds, but for a factor.
+  double cost() const {
+    const double pixels =
+        by_distance ? static_cast<double>(e.h * e.w) : 0.5 * static_cast<double>(e.p * e.q);
+    return pixels * static_cast<double>(runs * panels);
+  }
+};
+
+Layout layout_of(const PatchExtents& e, bool by_distance, Index tile_rows, Index columns) {
+  Layout l{
+      e,  by_distance, e.g.dilation_w == 1 && e.g.groups == 1, 0, 0, 0, 0, tile_rows, 0, 0, 0, 0,
+      {}, {}};
+  l.spread = by_distance ? 2 * e.kw - 1 : e.kw;
+  const Index parts = l.joined ? 1 : l.spread, length = l.joined ? l.spread * e.per : e.per;
+  l.runs = (by_distance ? e.kh : e.kh * e.kw * e.kh) * parts;
+  l.panels = panel_count(length, columns);
+  l.row_tiles = panel_count(e.per, tile_rows);
+  if (by_distance) {
+    l.rows = e.h + (e.kh - 1) * e.g.dilation_h;
+    l.left = -(e.kw - 1) * e.g.dilation_w;
+    l.columns = e.w - 2 * l.left;
+    l.up = Axis::of_windows(e.h, e.kh, e.g.dilation_h, e.g.pad_top, e.p);
+    l.across = Axis::of_windows(e.w, e.kw, e.g.dilation_w, e.g.pad_left, e.q);
+  } else {
+    l.top = -e.g.pad_top;
+    l.left = -e.g.pad_left;
+    l.rows = (e.p - 1) * e.g.stride_h + (e.kh - 1) * e.g.dilation_h + 1;
+    l.columns = (e.q - 1) * e.g.stride_w + (e.kw - 1) * e.g.dilation_w + 1;
+    l.up = Axis::whole(e.p);
+    l.across = Axis::whole(e.q);
+  }
+  return l;
+}
+
+template <typename T>
+struct CovarianceKernel {
+  static constexpr int kColumns = Tile<T>::kColumns;
+  Layout l;
+  Tile<T> tile;
+  const T* x;
+  T* sums;     // [blocks, items, cells, tile rows, kColumns]
+  T* scratch;  // per worker: padded images
+  Index image_size, scratch_size, images;
+  Index first_block, parts, part_items, work_items;
+
+  KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
+    const PatchExtents& e = l.e;
+    T* padded = scratch + team.league_rank() * scratch_size;
+    for (Index work = team.league_rank(); work < work_items; work += team.league_size()) {
+      const Index block = work / parts, begin = work % parts * part_items;
+      const Index end = Kokkos::min(begin + part_items, l.items());
+      const Index first = (first_block + block) * api::kSampleBlock;
+      const Index last = Kokkos::min(first + api::kSampleBlock, e.n);
+      for (Index sample = first; sample < last; sample += images) {
+        const Index count = Kokkos::min(images, last - sample);
+        team.team_barrier();  // the tiles before are done with the scratch
+        for (Index i = 0; i < count; ++i) {
+          copy_patch(team, x + (sample + i) * e.h * e.w * e.channels, e.h, e.w, e.channels, l.top,
+                     l.left, l.rows, l.columns, padded + i * image_size);
+        }
+        team.team_barrier();
+        Kokkos::parallel_for(Kokkos::TeamThreadRange(team, begin, end), [&](Index item) {
+          add_item(padded, count, item,
+                   sums + (block * l.items() + item) * l.cells() * tile.rows * kColumns);
+        });
+      }
+    }
+  }
+
+  /// Adds `count` images to the cells of one item.
+  KOKKOS_INLINE_FUNCTION void add_item(const T* padded, Index count, Index item, T* acc) const {
+    const PatchExtents& e = l.e;
+    const Index row_tile = item % l.row_tiles, panel = item / l.row_tiles % l.panels;
+    const Index run = item / l.row_tiles / l.panels % l.runs;
+    const Index group = item / l.row_tiles / l.panels / l.runs;
+    const Index row_step = l.columns * e.channels, tap_row = e.g.dilation_h * row_step,
+                tap_column = e.g.dilation_w * e.channels;
+    const Index apart = l.joined ? 0 : run % l.spread, rest = l.joined ? run : run / l.spread;
+    // Elements before this one of the run lie in the lower triangle.
+    Index own, other, useless;
+    if (l.by_distance) {
+      own = -l.left * e.channels;
+      other = rest * tap_row + apart * tap_column;
+      useless = rest == 0 ? e.kw - 1 - apart : 0;
+    } else {
+      const Index tap = rest / e.kh, r = tap / e.kw, s = tap % e.kw;
+      if (rest % e.kh < r) return;
+      own = r * tap_row + s * tap_column;
+      other = rest % e.kh * tap_row + apart * tap_column;
+      useless = rest % e.kh == r ? s - apart : 0;
+    }
+    if ((panel + 1) * kColumns <= useless * e.per) return;
+    const T* left = padded + own + group * e.per + row_tile * tile.rows;
+    const T* right = padded + other + group * e.per + panel * kColumns;
+    const Index pixel = (l.by_distance ? 1 : e.g.stride_w) * e.channels;
+    const Index row = (l.by_distance ? 1 : e.g.stride_h) * row_step;
+    for (Index y = 0; y < l.up.cells; ++y) {
+      for (Index z = 0; z < l.across.cells; ++z, acc += tile.rows * kColumns) {
+        Reduction r;
+        r.n0 = count, r.n1 = l.up.edges[y + 1] - l.up.edges[y];
+        r.n2 = l.across.edges[z + 1] - l.across.edges[z];
+        r.a0 = image_size, r.a1 = row, r.a2 = pixel;
+        if (r.n1 == 1 && r.n2 == 1) {  // the longest loop is the innermost
+          r.n2 = count, r.n0 = 1, r.a2 = image_size;
+        }
+        r.b0 = r.a0, r.b1 = r.a1, r.b2 = r.a2;
+        const Index at = l.up.edges[y] * row + l.across.edges[z] * pixel;
+        const T* a[Tile<T>::kMaxRows];
+        for (Index m = 0; m < tile.rows; ++m)  // rows beyond the last channel read the last one
+          a[m] = left + at + Kokkos::min(m, e.per - 1 - row_tile * tile.rows);
+        tile.run(a, right + at, r, acc);
+      }
+    }
+  }
+};
+
+/// Element (i, j), i <= j, neither of them that of the bias, of one block.
+template <typename T>
+KOKKOS_INLINE_FUNCTION double window_sum(const Layout& l, Index group, Index i, Index j,
+                                         Index columns, const T* block) {
+  const PatchExtents& e = l.e;
+  const Index r = i / e.per / e.kw, s = i / e.per % e.kw, channel = i % e.per;
+  const Index other_r = j / e.per / e.kw, other_s = j / e.per % e.kw;
+  const Index step = l.by_distance ? other_s - s + e.kw - 1 : other_s;
+  const Index rest = l.by_distance ? other_r - r : (r * e.kw + s) * e.kh + other_r;
+  const Index run = l.joined ? rest : rest * l.spread + step;
+  const Index lane = (l.joined ? step * e.per : 0) + j % e.per;
+  const Index item =
+      ((group * l.runs + run) * l.panels + lane / columns) * l.row_tiles + channel / l.tile_rows;
+  const Index size = l.tile_rows * columns;
+  const T* cells =
+      block + item * l.cells() * size + channel % l.tile_rows * columns + lane % columns;
+  const Index tap_r = l.by_distance ? r : 0, tap_s = l.by_distance ? s : 0;
+  double sum = 0;
+  for (Index y = l.up.first[tap_r]; y < l.up.last[tap_r]; ++y) {
+    for (Index z = l.across.first[tap_s]; z < l.across.last[tap_s]; ++z)
+      sum += static_cast<double>(cells[(y * l.across.cells + z) * size]);
+  }
+  return sum;
+}
+
+/// total[group, i, j] (+)= the sums of `count` blocks, for i <= j.
+template <typename T>
+void add_blocks(const Queue& queue, const Layout& l, const T* sums, Index count, bool first,
+                double* total) {
+  constexpr Index kColumns = Tile<T>::kColumns;
+  const Index length = l.e.length, summed = length - (l.e.bias ? 1 : 0);
+  const Index block_size = l.items() * l.cells() * l.tile_rows * kColumns;
+  for_rows(
+      queue, kLabel, l.e.g.groups * length, length,
+      KOKKOS_LAMBDA(Index row, Index begin, Index end) {
+        const Index group = row / length, i = row % length;
+        for (Index j = Kokkos::max(begin, i); j < Kokkos::min(end, summed); ++j) {
+          double sum = first ? 0.0 : total[row * length + j];
+          for (Index b = 0; b < count; ++b)
+            sum += window_sum(l, group, i, j, kColumns, sums + b * block_size);
+          total[row * length + j] = sum;
+        }
+      });
+}
+
+/// total[group, i, length - 1] = sum over samples and positions of element i of the patch.
+template <typename T>
+void add_bias_column(Queue& queue, const PatchExtents& e, const T* x, double* total) {
+  const Workspace::Frame frame(queue.workspace);
+  const Index all = e.g.groups * e.length, length = e.length, samples = e.n;
+  double* sums = queue.workspace.take<double>(samples * all);
+  patch_sums(queue, e, x, 1.0, sums);
+  for_elements(
+      queue, kLabel, all, KOKKOS_LAMBDA(Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) {
+          double sum = 0;
+          for (Index n = 0; n < samples; ++n) sum += sums[n * all + i];
+          total[i * length + length - 1] = sum;
+        }
+      });
+}
+
+}  // namespace
+
+template <typename T, typename Sum>
+void patch_covariance(Queue& queue, const PatchExtents& e, const T* x, double scale, Sum* a,
+                      bool accumulate) {
+  constexpr Index kColumns = Tile<T>::kColumns;
+  const Index length = e.length;
+  if (length == 0) return;
+  const Workspace::Frame frame(queue.workspace);
+  CovarianceKernel<T> kernel{layout_of(e, false, Tile<T>::best().rows, kColumns),
+                             Tile<T>::best(),
+                             x,
+                             nullptr,
+                             nullptr,
+                             0,
+                             0,
+                             1,
+                             0,
+                             1,
+                             0,
+                             0};
+  if (e.g.stride_h == 1 && e.g.stride_w == 1 && e.kh <= kMaxTaps && e.kw <= kMaxTaps) {
+    const Layout other = layout_of(e, true, kernel.tile.rows, kColumns);
+    if (other.cost() < kernel.l.cost()) kernel.l = other;
+  }
+  const Layout l = kernel.l;
+  kernel.image_size = l.rows * l.columns * e.channels;
+  kernel.images = std::clamp<Index>(
+      kPatchBytes / std::max<Index>(1, kernel.image_size * static_cast<Index>(sizeof(T))), 1,
+      api::kSampleBlock);
+  kernel.scratch_size = kernel.images * kernel.image_size + kColumns;
+  const Index blocks = (e.n + api::kSampleBlock - 1) / api::kSampleBlock;
+  const Index block_size = l.items() * l.cells() * l.tile_rows * kColumns;
+  const Index wave = std::clamp<Index>(
+      kPartialBytes / std::max<Index>(1, block_size * static_cast<Index>(sizeof(T))), 1,
+      std::max<Index>(blocks, 1));
+  kernel.sums = queue.workspace.take<T>(wave * block_size);
+  double* total = queue.workspace.take<double>(e.g.groups * length * length);
+  // Items are split over workers when there are fewer blocks than workers; that changes no sum.
+  kernel.parts =
+      std::clamp<Index>((queue.workers() + wave - 1) / wave, 1, std::max<Index>(1, l.items()));
+  kernel.part_items = (l.items() + kernel.parts - 1) / kernel.parts;
+  const Index workers = std::min(queue.workers(), wave * kernel.parts);
+  kernel.scratch = queue.workspace.take<T>(workers * kernel.scratch_size);
+  T* sums = kernel.sums;
+  for (Index first = 0; first == 0 || first < blocks; first += wave) {
+    const Index count = std::min(wave, blocks - first);
+    kernel.first_block = first;
+    kernel.work_items = count * kernel.parts;
+    for_elements(
+        queue, kLabel, count * block_size, KOKKOS_LAMBDA(Index begin, Index end) {
+          for (Index i = begin; i < end; ++i) sums[i] = T(0);
+        });
+    if (count > 0) {
+      Kokkos::TeamPolicy<Space> policy(queue.space, static_cast<int>(workers), Kokkos::AUTO);
+      if constexpr (kHost)
+        policy = Kokkos::TeamPolicy<Space>(queue.space, static_cast<int>(workers), 1);
+      Kokkos::parallel_for(kLabel, policy, kernel);
+    }
+    add_blocks(queue, l, sums, count, first == 0, total);
+  }
+  if (e.bias) add_bias_column(queue, e, x, total);
+  for_rows(
+      queue, kLabel, e.g.groups * length, length, KOKKOS_LAMBDA(Index row, Index begin, Index end) {
+        const Index i = row % length, corner = row - i;
+        for (Index j = begin; j < end; ++j) {
+          const double sum = i <= j ? total[row * length + j] : total[(corner + j) * length + i];
+          Sum& out = a[row * length + j];
+          out = static_cast<Sum>((accumulate ? static_cast<double>(out) : 0.0) + scale * sum);
+        }
+      });
+}
+
+template void patch_covariance(Queue&, const PatchExtents&, const float*, double, float*, bool);
+template void patch_covariance(Queue&, const PatchExtents&, const float*, double, double*, bool);
+template void patch_covariance(Queue&, const PatchExtents&, const double*, double, double*, bool);
+
+}  // namespace isaribi::kokkos
