@@ -139,20 +139,21 @@ struct CovarianceKernel {
                 tap_column = e.g.dilation_w * e.channels;
     const Index apart = l.joined ? 0 : run % l.spread, rest = l.joined ? run : run / l.spread;
     // Elements before this one of the run lie in the lower triangle.
+    const Index before = row_tile * tile.rows;  // .. of the tap itself
     Index own, other, useless;
     if (l.by_distance) {
       own = -l.left * e.channels;
       other = rest * tap_row + apart * tap_column;
-      useless = rest == 0 ? e.kw - 1 - apart : 0;
+      useless = rest == 0 ? (e.kw - 1 - apart) * e.per + before : 0;
     } else {
       const Index tap = rest / e.kh, r = tap / e.kw, s = tap % e.kw;
       if (rest % e.kh < r) return;
       own = r * tap_row + s * tap_column;
       other = rest % e.kh * tap_row + apart * tap_column;
-      useless = rest % e.kh == r ? s - apart : 0;
+      useless = rest % e.kh == r ? (s - apart) * e.per + before : 0;
     }
-    if ((panel + 1) * kColumns <= useless * e.per) return;
-    const T* left = padded + own + group * e.per + row_tile * tile.rows;
+    if ((panel + 1) * kColumns <= useless) return;
+    const T* left = padded + own + group * e.per + before;
     const T* right = padded + other + group * e.per + panel * kColumns;
     const Index pixel = (l.by_distance ? 1 : e.g.stride_w) * e.channels;
     const Index row = (l.by_distance ? 1 : e.g.stride_h) * row_step;
@@ -169,54 +170,77 @@ struct CovarianceKernel {
         const Index at = l.up.edges[y] * row + l.across.edges[z] * pixel;
         const T* a[Tile<T>::kMaxRows];
         for (Index m = 0; m < tile.rows; ++m)  // rows beyond the last channel read the last one
-          a[m] = left + at + Kokkos::min(m, e.per - 1 - row_tile * tile.rows);
+          a[m] = left + at + Kokkos::min(m, e.per - 1 - before);
         tile.run(a, right + at, r, acc);
       }
     }
   }
 };
 
-/// Element (i, j), i <= j, neither of them that of the bias, of one block.
+/// Where the products of one element of a patch with those of a later tap are.
 template <typename T>
-KOKKOS_INLINE_FUNCTION double window_sum(const Layout& l, Index group, Index i, Index j,
-                                         Index columns, const T* block) {
-  const PatchExtents& e = l.e;
-  const Index r = i / e.per / e.kw, s = i / e.per % e.kw, channel = i % e.per;
-  const Index other_r = j / e.per / e.kw, other_s = j / e.per % e.kw;
-  const Index step = l.by_distance ? other_s - s + e.kw - 1 : other_s;
-  const Index rest = l.by_distance ? other_r - r : (r * e.kw + s) * e.kh + other_r;
-  const Index run = l.joined ? rest : rest * l.spread + step;
-  const Index lane = (l.joined ? step * e.per : 0) + j % e.per;
-  const Index item =
-      ((group * l.runs + run) * l.panels + lane / columns) * l.row_tiles + channel / l.tile_rows;
-  const Index size = l.tile_rows * columns;
-  const T* cells =
-      block + item * l.cells() * size + channel % l.tile_rows * columns + lane % columns;
-  const Index tap_r = l.by_distance ? r : 0, tap_s = l.by_distance ? s : 0;
-  double sum = 0;
-  for (Index y = l.up.first[tap_r]; y < l.up.last[tap_r]; ++y) {
-    for (Index z = l.across.first[tap_s]; z < l.across.last[tap_s]; ++z)
-      sum += static_cast<double>(cells[(y * l.across.cells + z) * size]);
+struct Places {
+  static constexpr Index kColumns = Tile<T>::kColumns;
+  const Layout& l;
+  Index group, r, s, channel;  // of the element
+
+  /// Offset of the first cell of element `lane` of a run in the sums of a block.
+  KOKKOS_INLINE_FUNCTION Index cell(Index run, Index lane) const {
+    const Index panel = (group * l.runs + run) * l.panels + lane / kColumns;
+    const Index item = panel * l.row_tiles + channel / l.tile_rows;
+    return (item * l.cells() * l.tile_rows + channel % l.tile_rows) * kColumns + lane % kColumns;
   }
-  return sum;
-}
+  /// The run that holds tap (r', s') and the element of it that is the tap's first channel.
+  KOKKOS_INLINE_FUNCTION Index run(Index other_r, Index other_s, Index& lane) const {
+    const Index step = l.by_distance ? other_s - s + l.e.kw - 1 : other_s;
+    const Index rest = l.by_distance ? other_r - r : (r * l.e.kw + s) * l.e.kh + other_r;
+    lane = l.joined ? step * l.e.per : 0;
+    return l.joined ? rest : rest * l.spread + step;
+  }
+  /// sums[k] = element k behind `cell` over the cells in the window of this tap and over blocks.
+  KOKKOS_INLINE_FUNCTION void window(const T* cell, Index elements, Index blocks, Index block_size,
+                                     double* sums) const {
+    const Index tap_r = l.by_distance ? r : 0, tap_s = l.by_distance ? s : 0;
+    const Index size = l.tile_rows * kColumns;
+    for (Index k = 0; k < elements; ++k) sums[k] = 0;
+    for (Index b = 0; b < blocks; ++b, cell += block_size) {
+      for (Index y = l.up.first[tap_r]; y < l.up.last[tap_r]; ++y) {
+        for (Index z = l.across.first[tap_s]; z < l.across.last[tap_s]; ++z) {
+          const T* part = cell + (y * l.across.cells + z) * size;
+          for (Index k = 0; k < elements; ++k) sums[k] += static_cast<double>(part[k]);
+        }
+      }
+    }
+  }
+};
 
 /// total[group, i, j] (+)= the sums of `count` blocks, for i <= j.
 template <typename T>
 void add_blocks(const Queue& queue, const Layout& l, const T* sums, Index count, bool first,
                 double* total) {
-  constexpr Index kColumns = Tile<T>::kColumns;
-  const Index length = l.e.length, summed = length - (l.e.bias ? 1 : 0);
-  const Index block_size = l.items() * l.cells() * l.tile_rows * kColumns;
+  const Index length = l.e.length, summed = length - (l.e.bias ? 1 : 0), per = l.e.per;
+  const Index block_size = l.items() * l.cells() * l.tile_rows * Tile<T>::kColumns;
   for_rows(
       queue, kLabel, l.e.g.groups * length, length,
       KOKKOS_LAMBDA(Index row, Index begin, Index end) {
-        const Index group = row / length, i = row % length;
-        for (Index j = Kokkos::max(begin, i); j < Kokkos::min(end, summed); ++j) {
-          double sum = first ? 0.0 : total[row * length + j];
-          for (Index b = 0; b < count; ++b)
-            sum += window_sum(l, group, i, j, kColumns, sums + b * block_size);
-          total[row * length + j] = sum;
+        const Index i = row % length, tap = i / per;
+        const Places<T> places{l, row / length, tap / l.e.kw, tap % l.e.kw, i % per};
+        const Index stop = Kokkos::min(end, summed);
+        for (Index j = Kokkos::max(begin, i); j < stop;) {
+          const Index other = j / per, next = Kokkos::min(stop, (other + 1) * per);
+          Index lane;
+          const Index run = places.run(other / l.e.kw, other % l.e.kw, lane);
+          lane += j % per;
+          while (j < next) {
+            constexpr Index kColumns = Places<T>::kColumns;
+            const Index elements = Kokkos::min(next - j, kColumns - lane % kColumns);
+            double part[kColumns];
+            places.window(sums + places.cell(run, lane), elements, count, block_size, part);
+            double* to = total + row * length + j;
+            for (Index k = 0; k < elements; ++k) to[k] = (first ? 0.0 : to[k]) + part[k];
+            j += elements;
+            lane += elements;
+          }
         }
       });
 }
