@@ -124,6 +124,39 @@ TEST_CASE("missing operands, wrong types and wrong options are refused") {
   CHECK_THROWS_AS(backend.update().sgd({d, x, {}}), core::ShapeError);
 }
 
+TEST_CASE("factors of the wrong shape and draws out of range are refused") {
+  reference::ReferenceBackend backend;
+  api::PatchCovariance a;
+  a.x = f32({2, 5, 5, 4});
+  a.kh = a.kw = 3;
+  a.a = f32({1, 36, 36});
+  CHECK(message([&] { backend.factor().patch_covariance(a); }).empty());
+  a.bias = true;
+  CHECK(contains(message([&] { backend.factor().patch_covariance(a); }), "[1, 37, 37]"));
+  a.bias = false;
+  a.geometry.groups = 2;
+  CHECK(contains(message([&] { backend.factor().patch_covariance(a); }), "[2, 18, 18]"));
+  a.geometry.groups = 3;
+  CHECK(contains(message([&] { backend.factor().patch_covariance(a); }), "groups"));
+  a.geometry.groups = 1;
+  a.kh = 6;
+  CHECK(contains(message([&] { backend.factor().patch_covariance(a); }), "larger than"));
+  api::FisherVectors f;
+  f.z = f.dz = f32({2, 3});
+  CHECK(contains(message([&] { backend.factor().fisher_vectors(f); }), "operand ids"));
+  f.mode = api::FisherMode::column;
+  f.index = 3;
+  CHECK(contains(message([&] { backend.factor().fisher_vectors(f); }), "a column of z"));
+  f.index = 2;
+  CHECK(message([&] { backend.factor().fisher_vectors(f); }).empty());
+  api::NormFisher n;
+  n.x = n.dy = f32({2, 3});
+  n.mean = n.inv_std = f32({3});
+  n.sums = Tensor::zeros({2, 3}, DType::f64);
+  CHECK(contains(message([&] { backend.factor().norm_fisher(n); }), "[3, 3]"));
+  CHECK_THROWS_AS(backend.linalg().cholesky_inverse({f32({2, 3})}), core::ShapeError);
+}
+
 TEST_CASE("windows that do not fit give no output") {
   api::ConvGeometry g;
   g.stride_h = 2;
