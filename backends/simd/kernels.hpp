@@ -129,8 +129,9 @@ struct GemmTile {
   float alpha, beta;
 };
 
-/// acc[m][v][l] = (acc +) sum over i of a[i . a_step + m] b[i . b_step + offset[v] + l] for the index
-/// triples i < count, m < rows, v < vectors, l < lanes (of the last vector: l < last, else 0).
+/// acc[m][v][l] = (acc +) sum over i of a[i . a_step + m] b[i . b_step + offset[v] + l] for the
+/// index triples i < count, m < rows, v < vectors, l < lanes (of the last vector: l < last, else
+/// 0).
 struct FactorTile {
   const float *a, *b;
   ptrdiff_t count[3], a_step[3], b_step[3];  ///< outermost first

@@ -29,8 +29,8 @@ struct Case {
   std::function<void()> run;
 };
 
-/// Names: gemm, syrk, patch_covariance, conv_forward, conv_backward_data, conv_backward_weights, batch_norm_*,
-/// max_pool_*, add_relu, linear_*, step. @throws core::UsageError for an unknown one.
+/// Names: gemm, syrk, patch_covariance, conv_forward, conv_backward_data, conv_backward_weights,
+/// batch_norm_*, max_pool_*, add_relu, linear_*, step. @throws core::UsageError for an unknown one.
 Case make_case(const std::string& name, const Arguments& arguments, api::Backend& backend);
 
 }  // namespace isaribi::perf
