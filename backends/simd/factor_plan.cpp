@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/simd/factor_pairs.hpp"
+
 namespace isaribi::simd {
 namespace {
 
@@ -118,9 +120,11 @@ class Cutter {
 };
 
 /// Cells of [0, size) at the edges of the windows [r step - pad, + count) of taps r < kernel.
+/// `extra`: one more edge, or -1.
 void cut_axis(std::int64_t size, std::int64_t kernel, std::int64_t dilation, std::int64_t pad,
-              std::int64_t count, FactorAxis& axis) {
+              std::int64_t count, std::int64_t extra, FactorAxis& axis) {
   axis.edges.clear();
+  if (extra >= 0) axis.edges.push_back(extra);
   axis.first.assign(static_cast<std::size_t>(kernel), 0);
   axis.last.assign(static_cast<std::size_t>(kernel), 0);
   const auto edge = [&](std::int64_t r, std::int64_t end) {
@@ -158,7 +162,7 @@ void set_steps(FactorPlan& p, std::int64_t step_h, std::int64_t step_w) {
   }
   p.pixel = step_w * p.per;
   p.row = step_h * p.columns * p.per;
-  p.group = p.rows * p.columns * p.per;
+  p.group = p.all_rows() * p.columns * p.per;
   p.image = p.groups * p.group;
 }
 
@@ -171,17 +175,33 @@ double cost_of(const FactorPlan& p, double pixels, double windows) {
   return vectors * (pixels + block / static_cast<double>(api::kSampleBlock));
 }
 
+/// A bundle per item.
+void bundle_singly(FactorPlan& p) {
+  p.bundles.clear();
+  for (std::size_t i = 0; i < p.items.size(); ++i)
+    p.bundles.push_back({static_cast<int>(i), 1, false});
+}
+
+void add_bias_run(Cutter& cutter, const FactorPlan& p) {
+  if (!p.bias) return;
+  Run run{0, p.length - 1, {}, false};
+  run.strip.end = p.per;
+  cutter.cut(run, 1, true);
+}
+
 void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
   const api::ConvGeometry& g = args.geometry;
   p.by_distance = true;
+  p.core = -1;
+  p.pairs = 0;
   p.direct = false;
   p.top = p.left = 0;
   p.rows = p.h + (p.kh - 1) * g.dilation_h;
   p.columns = p.w + (p.kw - 1) * g.dilation_w;
   p.lead = (p.kw - 1) * g.dilation_w * p.per;
   set_steps(p, 1, 1);
-  cut_axis(p.h, p.kh, g.dilation_h, g.pad_top, g.out_h(p.h, p.kh), p.vertical);
-  cut_axis(p.w, p.kw, g.dilation_w, g.pad_left, g.out_w(p.w, p.kw), p.horizontal);
+  cut_axis(p.h, p.kh, g.dilation_h, g.pad_top, g.out_h(p.h, p.kh), -1, p.vertical);
+  cut_axis(p.w, p.kw, g.dilation_w, g.pad_left, g.out_w(p.w, p.kw), -1, p.horizontal);
   p.items.clear();
   Cutter cutter(kernels, p);
   const bool joined = g.dilation_w == 1;
@@ -200,12 +220,71 @@ void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, 
   if (!cutter.cut_together(runs, p.per)) {
     for (const Run& run : runs) cutter.cut(run, p.per, false);
   }
-  if (p.bias) {
-    Run run{0, p.length - 1, {}, false};
-    run.strip.end = p.per;
-    cutter.cut(run, 1, true);
-  }
+  add_bias_run(cutter, p);
+  bundle_singly(p);
   p.cost = cost_of(p, static_cast<double>(p.h * p.w), static_cast<double>(p.kh * p.kw));
+}
+
+/// The same tile at `count` vertical distances from `first` on, for every tile of the run that
+/// begins `dw` to the side and has `taps` taps.
+void add_bundles(FactorPlan& p, Cutter& cutter, std::int64_t first, int count, std::int64_t dw,
+                 std::int64_t taps, std::vector<FactorItem>& tiles) {
+  Run run{0, 0, {}, false};
+  run.strip.offset = first * p.row + dw * p.pixel;
+  run.strip.dh = first;
+  run.strip.dw = dw;
+  run.strip.end = taps * p.per;
+  const auto before = static_cast<std::ptrdiff_t>(p.items.size());
+  cutter.cut(run, p.per, false);
+  tiles.assign(p.items.begin() + before, p.items.end());
+  p.items.resize(static_cast<std::size_t>(before));
+  for (const FactorItem& tile : tiles) {
+    p.bundles.push_back({static_cast<int>(p.items.size()), count, dw < 0});
+    for (int k = 0; k < count; ++k) {
+      p.items.push_back(tile);
+      p.items.back().strips[0].dh += k;
+      p.items.back().strips[0].offset += k * p.row;
+    }
+  }
+}
+
+/// By distance, the largest vertical cell by pairs of rows.
+void plan_by_row_pairs(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
+  plan_by_distance(args, kernels, p);
+  const api::ConvGeometry& g = args.geometry;
+  const auto height = [&](std::int64_t cell) {
+    const auto i = static_cast<std::size_t>(cell);
+    return p.vertical.edges[i + 1] - p.vertical.edges[i];
+  };
+  std::int64_t core = 0;
+  for (std::int64_t cell = 1; cell < p.vertical.cells(); ++cell) {
+    if (height(cell) > height(core)) core = cell;
+  }
+  p.cost = HUGE_VAL;
+  if (p.kh != 3 || g.dilation_h != 1 || g.dilation_w != 1 || height(core) < 4) return;
+  p.core = core;
+  p.pairs = height(core) / 2;
+  const std::int64_t end = p.vertical.edges[static_cast<std::size_t>(core)] + 2 * p.pairs;
+  cut_axis(p.h, p.kh, 1, g.pad_top, g.out_h(p.h, p.kh), end, p.vertical);
+  set_steps(p, 1, 1);
+  p.items.clear();
+  p.bundles.clear();
+  Cutter cutter(kernels, p);
+  std::vector<FactorItem> tiles;
+  add_bundles(p, cutter, 0, 3, 0, p.kw, tiles);
+  if (p.kw > 1) add_bundles(p, cutter, 1, 2, 1 - p.kw, p.kw - 1, tiles);
+  const auto pixels = static_cast<double>(p.pairs * p.w);  // pairs of pixels
+  p.cost =
+      cost_of(p, static_cast<double>(p.h * p.w) - 2.0 * pixels, static_cast<double>(p.kh * p.kw));
+  for (const FactorBundle& bundle : p.bundles) {
+    const FactorItem& item = p.items[static_cast<std::size_t>(bundle.first)];
+    p.cost += item.rows * item.vectors * (bundle.left ? 3.0 : 4.0) * pixels;
+  }
+  p.cost += 2.0 * static_cast<double>(kPairRows * p.pairs * p.columns * p.per) / kernels.lanes;
+  const std::size_t first = p.items.size();
+  add_bias_run(cutter, p);
+  for (std::size_t i = first; i < p.items.size(); ++i)
+    p.bundles.push_back({static_cast<int>(i), 1, false});
 }
 
 void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
@@ -213,6 +292,8 @@ void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, Fac
   const std::int64_t out_h = g.out_h(p.h, p.kh), out_w = g.out_w(p.w, p.kw);
   const bool padded = g.pad_top > 0 || g.pad_left > 0 || g.pad_bottom > 0 || g.pad_right > 0;
   p.by_distance = false;
+  p.core = -1;
+  p.pairs = 0;
   p.direct = !padded && (p.kw == 1 || p.groups == 1);
   p.top = g.pad_top;
   p.left = g.pad_left;
@@ -250,10 +331,15 @@ void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, Fac
     for (std::int64_t c = 0; c < (joined ? 1 : p.kw); ++c)
       cutter.cut({0, p.length - 1, run_of(r, c), false}, 1, true);
   }
+  bundle_singly(p);
   p.cost = cost_of(p, static_cast<double>(out_h * out_w), 1.0);
 }
 
 }  // namespace
+
+std::int64_t FactorPlan::all_rows() const {
+  return rows + kPairRows * pairs;
+}
 
 void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& plan) {
   const core::Shape& x = args.x.shape();
@@ -265,13 +351,19 @@ void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, 
   plan.length = args.a.shape()[1];
   plan.bias = args.bias;
   plan.positions = g.out_h(plan.h, plan.kh) * g.out_w(plan.w, plan.kw);
-  double distance = HUGE_VAL;
-  if (g.stride_h == 1 && g.stride_w == 1 && plan.kh * plan.kw > 1) {
-    plan_by_distance(args, kernels, plan);
-    distance = plan.cost;
+  using Way = void (*)(const api::PatchCovariance&, const Kernels&, FactorPlan&);
+  Way best = plan_by_pairs;
+  double least = HUGE_VAL;
+  const bool by_distance = g.stride_h == 1 && g.stride_w == 1 && plan.kh * plan.kw > 1;
+  for (const Way way : {plan_by_row_pairs, plan_by_distance, plan_by_pairs}) {
+    if (way != plan_by_pairs && !by_distance) continue;
+    way(args, kernels, plan);
+    if (plan.cost < least) {
+      least = plan.cost;
+      best = way;
+    }
   }
-  plan_by_pairs(args, kernels, plan);
-  if (distance < plan.cost) plan_by_distance(args, kernels, plan);
+  if (best != plan_by_pairs) best(args, kernels, plan);
 }
 
 }  // namespace isaribi::simd

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How the second moment of patches is cut into register tiles. Two ways give the same sums:
+// How the second moment of patches is cut into register tiles. These ways give the same sums:
 //
 // Pair by pair: for taps t = (r, s) and t' = (r', s') the block (t, t') of the factor is the sum
 // over output positions of x[at t] x[at t']^T. One tile sums several neighbouring t' at once.
@@ -9,7 +9,8 @@
 // x is 0 outside the image. The summand depends on the distance only, and the windows of different
 // t differ only at the border: their edges cut the image into cells. Each cell is summed once per
 // distance, and a block is the sum of the cells in its window: 13 distances instead of the 45 pairs
-// of a 3 x 3 kernel, and nothing is ever subtracted.
+// of a 3 x 3 kernel, and no block is the difference of larger ones. For kernels of three rows the
+// largest cells take fewer products still (factor_pairs.hpp).
 #pragma once
 
 #include <cstdint>
@@ -39,6 +40,13 @@ struct FactorItem {
   FactorStrip strips[kMaxPanelVectors];
 };
 
+/// Items that one thread sums together: a single one, or, where pairs of rows are used, the same
+/// tile at three vertical distances, or, of distances to the left, at two.
+struct FactorBundle {
+  int first = 0, count = 1;
+  bool left = false;
+};
+
 /// An axis cut at the edges of the windows of all taps.
 struct FactorAxis {
   std::vector<std::int64_t> edges;        ///< cell i is [edges[i], edges[i + 1])
@@ -59,12 +67,17 @@ struct FactorPlan {
   std::int64_t pixel = 0, row = 0, image = 0, group = 0;  ///< steps between pixels that are summed
   FactorAxis vertical, horizontal;  ///< in pixels that are summed; one cell when pair by pair
   std::vector<FactorItem> items;
-  double cost = 0;  ///< vector operations per sample
+  std::vector<FactorBundle> bundles;
+  std::int64_t core = -1;  ///< the vertical cell that is summed by pairs of rows, or -1
+  std::int64_t pairs = 0;  ///< of rows in it
+  double cost = 0;         ///< vector operations per sample
 
   std::int64_t cells() const { return vertical.cells() * horizontal.cells(); }
+  /// Rows of a staged image, with those of factor_pairs.hpp.
+  std::int64_t all_rows() const;
 };
 
-/// Fills `plan` (whose memory is reused) with the cheaper of the two ways.
+/// Fills `plan` (whose memory is reused) with the cheapest way.
 void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& plan);
 
 }  // namespace isaribi::simd

@@ -10,53 +10,56 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backends/simd/factor_pairs.hpp"
 #include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
 namespace {
 
-constexpr std::int64_t kRoundBytes = std::int64_t{4} << 20;
+constexpr std::int64_t kUnitBytes = std::int64_t{1} << 20;    // of a round that one tile reads
+constexpr std::int64_t kRoundBytes = std::int64_t{16} << 20;  // of a round
 constexpr std::int64_t kSlack = 64;      // elements that whole vectors may read behind an image
-constexpr std::int64_t kWorkUnits = 32;  // tiles x lanes to aim at
+constexpr std::int64_t kWorkUnits = 16;  // tiles x lanes to aim at
 constexpr std::int64_t kMostLanes = 16;
 
-/// Samples [begin, end) of one block that are summed at once.
+/// Samples [from, to) of each of some blocks.
 struct Round {
-  std::int64_t first_block, blocks;  // blocks touched
-  std::int64_t begin, end;           // samples
-  bool starts, ends;                 // whether its (only) block begins, ends here
+  std::int64_t first_block, blocks, from, to;
+  bool starts() const { return from == 0; }
+  bool ends() const { return to == api::kSampleBlock; }
 };
 
-/// How the batch is cut.
+/// How the batch is cut: a function of shapes only.
 struct Cut {
   std::int64_t blocks, lanes;
-  std::int64_t round_blocks;   // whole blocks per round, or
-  std::int64_t round_samples;  // samples per round of part of a block
-  bool parts;                  // a block needs several rounds
+  std::int64_t round_blocks, round_samples;  // of each block; not all: then a block per lane
+  bool parts() const { return round_samples < api::kSampleBlock; }
 };
 
 Cut cut_batch(const FactorPlan& p) {
   const std::int64_t image_bytes =
       std::max<std::int64_t>(1, p.image * static_cast<std::int64_t>(sizeof(float)));
   Cut c{};
-  c.blocks = (p.n + api::kSampleBlock - 1) / api::kSampleBlock;
-  c.parts = !p.direct && image_bytes * api::kSampleBlock > kRoundBytes;
-  c.round_samples = std::clamp<std::int64_t>(kRoundBytes / image_bytes, 1, api::kSampleBlock);
-  const std::int64_t units =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(p.items.size()) * p.groups);
-  c.lanes = c.parts ? 1
-                    : std::clamp<std::int64_t>((kWorkUnits + units - 1) / units, 1,
-                                               std::clamp<std::int64_t>(c.blocks, 1, kMostLanes));
-  c.round_blocks = c.blocks;
-  if (!p.direct && !c.parts) {
-    const std::int64_t fit = kRoundBytes / (image_bytes * api::kSampleBlock);
-    c.round_blocks = std::max(c.lanes, fit / c.lanes * c.lanes);
+  c.blocks = std::max<std::int64_t>(1, (p.n + api::kSampleBlock - 1) / api::kSampleBlock);
+  c.round_samples = api::kSampleBlock;
+  if (!p.direct) {
+    const std::int64_t fit =
+        std::clamp<std::int64_t>(kUnitBytes / image_bytes, 1, api::kSampleBlock);
+    const std::int64_t rounds = (api::kSampleBlock + fit - 1) / fit;
+    c.round_samples = (api::kSampleBlock + rounds - 1) / rounds;
   }
+  const std::int64_t room =
+      p.direct ? c.blocks
+               : std::max<std::int64_t>(1, kRoundBytes / (image_bytes * c.round_samples));
+  const std::int64_t units =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(p.bundles.size()) * p.groups);
+  c.lanes = std::min({(kWorkUnits + units - 1) / units, c.blocks, room, kMostLanes});
+  c.round_blocks = c.parts() ? c.lanes : room / c.lanes * c.lanes;
   return c;
 }
 
 /// Sample `n` with its padding, group by group.
-void copy_image(const FactorPlan& p, const float* x, float* to) {
+void copy_image(const FactorPlan& p, const Kernels& kernels, const float* x, float* to) {
   for (std::int64_t g = 0; g < p.groups; ++g) {
     for (std::int64_t y = 0; y < p.rows; ++y) {
       float* row = to + g * p.group + y * p.columns * p.per;
@@ -78,6 +81,7 @@ void copy_image(const FactorPlan& p, const float* x, float* to) {
       for (std::int64_t c = begin; c < end; ++c)
         std::copy_n(source + (c - begin) * p.channels, p.per, row + c * p.per);
     }
+    if (p.core >= 0) make_pair_rows(p, kernels, to + g * p.group);
   }
 }
 
@@ -121,13 +125,11 @@ class ItemRun {
     }
   }
 
-  /// Elements of the cells, and of the buffers behind them.
+  /// Elements of the cells, and of the buffer that finish() wants.
   std::int64_t cells_size() const { return plan_.cells() * size_; }
-  std::int64_t scratch_size() const {
-    return cells_size() + (plan_.horizontal.cells() + 1) * size_;
-  }
+  std::int64_t buffer_size() const { return (plan_.horizontal.cells() + 1) * size_; }
 
-  /// Adds samples [0, samples) of `images` to the cells.
+  /// Adds samples [0, samples) of `images` to the cells, but for those that pairs of rows give.
   void add(const float* images, std::int64_t samples, float* cells, bool add) const {
     static const float one = 1.0f;
     FactorTile t{};
@@ -140,6 +142,7 @@ class ItemRun {
     const FactorAxis &up = plan_.vertical, &across = plan_.horizontal;
     const std::int64_t bands = up.last[static_cast<std::size_t>(taps_above() - 1)];
     for (std::int64_t y = 0; y < bands; ++y) {
+      if (y == plan_.core && !item_.bias) continue;
       for (std::int64_t x = 0; x < across.cells(); ++x) {
         const auto i = static_cast<std::size_t>(y), j = static_cast<std::size_t>(x);
         const std::int64_t count[3] = {samples, up.edges[i + 1] - up.edges[i],
@@ -155,7 +158,7 @@ class ItemRun {
   }
 
   /// Adds the windows of all taps to `sums`.
-  void finish(float* cells, double* sums) const {
+  void finish(const float* cells, float* buffer, double* sums) const {
     if (!plan_.by_distance) {
       for (int k = 0, at = 0; k < item_.strip_count; ++k) {
         const FactorStrip& strip = item_.strips[k];
@@ -164,7 +167,7 @@ class ItemRun {
       }
       return;
     }
-    float* rows = cells + cells_size();
+    float* rows = buffer;
     float* block = rows + plan_.horizontal.cells() * size_;
     const std::int64_t row_size = plan_.horizontal.cells() * size_;
     for (std::int64_t r = 0; r < taps_above(); ++r) {
@@ -234,6 +237,41 @@ class ItemRun {
   std::ptrdiff_t offset_[kMaxPanelVectors] = {};
 };
 
+/// The items of one bundle, one set of cells behind the other, then the products of pairs of rows.
+class BundleRun {
+ public:
+  BundleRun(const FactorPlan& plan, const FactorBundle& bundle, const Kernels& kernels)
+      : plan_(plan), bundle_(bundle), kernels_(kernels), pairs_(plan, bundle, kernels) {}
+
+  /// Elements that are kept from one round of a block to the next, and that finish() wants.
+  std::int64_t kept_size() const {
+    return bundle_.count * item(0).cells_size() + (paired() ? pairs_.size() : 0);
+  }
+  std::int64_t buffer_size() const { return item(0).buffer_size(); }
+
+  void add(const float* images, std::int64_t samples, float* kept, bool add) const {
+    const std::int64_t cells = item(0).cells_size();
+    for (int k = 0; k < bundle_.count; ++k) item(k).add(images, samples, kept + k * cells, add);
+    if (paired()) pairs_.add(images, samples, kept + bundle_.count * cells, add);
+  }
+  void finish(float* kept, float* buffer, double* sums) const {
+    const std::int64_t cells = item(0).cells_size();
+    if (paired()) pairs_.finish(kept + bundle_.count * cells, kept, cells);
+    for (int k = 0; k < bundle_.count; ++k) item(k).finish(kept + k * cells, buffer, sums);
+  }
+
+ private:
+  bool paired() const { return bundle_.count > 1; }
+  ItemRun item(int k) const {
+    return {plan_, plan_.items[static_cast<std::size_t>(bundle_.first + k)], kernels_};
+  }
+
+  const FactorPlan& plan_;
+  const FactorBundle& bundle_;
+  const Kernels& kernels_;
+  PairRun pairs_;
+};
+
 /// Everything the threads share.
 struct Work {
   const FactorPlan& plan;
@@ -242,31 +280,31 @@ struct Work {
   Cut cut;
   const float* x;
   float* staged = nullptr;  // [round samples, image] behind plan.lead
-  float* parts = nullptr;   // cells of every item and group, when a block needs several rounds
-  std::int64_t part_size = 0, thread_size = 0;
+  float* parts = nullptr;   // what every unit keeps when a block needs several rounds
+  std::int64_t kept_size = 0, buffer_size = 0;  // the largest of all bundles
   double* sums = nullptr;
   std::int64_t sums_size = 0;  // of one lane
 };
 
-/// Unit `unit` = (lane, group, item) of one round.
+/// Unit `unit` = (lane, group, bundle) of one round.
 void run_unit(const Work& w, const Round& round, std::int64_t unit) {
   const FactorPlan& p = w.plan;
-  const auto items = static_cast<std::int64_t>(p.items.size());
-  const std::int64_t item = unit % items, group = unit / items % p.groups,
-                     lane = unit / items / p.groups;
-  const ItemRun run(p, p.items[static_cast<std::size_t>(item)], w.kernels);
+  const auto bundles = static_cast<std::int64_t>(p.bundles.size());
+  const std::int64_t bundle = unit % bundles, group = unit / bundles % p.groups,
+                     lane = unit / bundles / p.groups;
+  const BundleRun run(p, p.bundles[static_cast<std::size_t>(bundle)], w.kernels);
   double* sums = w.sums + lane * w.sums_size + group * p.length * p.length;
-  const float* images = (p.direct ? w.x + round.begin * p.image : w.staged) + group * p.group;
-  float* cells = w.cut.parts
-                     ? w.parts + (group * items + item) * w.part_size
-                     : w.scratch.get<float>(Use::result, w.thread_size, omp_get_thread_num());
+  const float* images = (p.direct ? w.x : w.staged) + group * p.group;
+  float* own = w.scratch.get<float>(Use::result, w.kept_size + w.buffer_size, omp_get_thread_num());
+  float* kept = w.cut.parts() ? w.parts + unit * w.kept_size : own;
   for (std::int64_t b = 0; b < round.blocks; ++b) {
     const std::int64_t block = round.first_block + b;
     if (block % w.cut.lanes != lane) continue;
-    const std::int64_t begin = std::max(round.begin, block * api::kSampleBlock);
-    const std::int64_t end = std::min(round.end, (block + 1) * api::kSampleBlock);
-    run.add(images + (begin - round.begin) * p.image, end - begin, cells, !round.starts);
-    if (round.ends) run.finish(cells, sums);
+    const std::int64_t first = block * api::kSampleBlock + round.from;
+    const std::int64_t samples = std::clamp<std::int64_t>(p.n - first, 0, round.to - round.from);
+    const std::int64_t at = p.direct ? first : b * w.cut.round_samples;
+    run.add(images + at * p.image, samples, kept, !round.starts());
+    if (round.ends()) run.finish(kept, own + w.kept_size, sums);
   }
 }
 
@@ -274,13 +312,18 @@ void run_unit(const Work& w, const Round& round, std::int64_t unit) {
 void run_round(const Work& w, const Round& round) {
   const FactorPlan& p = w.plan;
   if (!p.direct) {
-    const Range r = share(round.end - round.begin, omp_get_thread_num(), omp_get_num_threads());
+    const std::int64_t each = round.to - round.from;
+    const Range r = share(round.blocks * each, omp_get_thread_num(), omp_get_num_threads());
     for (std::int64_t i = r.begin; i < r.end; ++i) {
-      copy_image(p, w.x + (round.begin + i) * p.h * p.w * p.channels, w.staged + i * p.image);
+      const std::int64_t block = i / each, sample = i % each;
+      const std::int64_t n = (round.first_block + block) * api::kSampleBlock + round.from + sample;
+      if (n >= p.n) continue;
+      copy_image(p, w.kernels, w.x + n * p.h * p.w * p.channels,
+                 w.staged + (block * w.cut.round_samples + sample) * p.image);
     }
 #pragma omp barrier
   }
-  const std::int64_t units = static_cast<std::int64_t>(p.items.size()) * p.groups * w.cut.lanes;
+  const std::int64_t units = static_cast<std::int64_t>(p.bundles.size()) * p.groups * w.cut.lanes;
 #pragma omp for schedule(dynamic)
   for (std::int64_t unit = 0; unit < units; ++unit) run_unit(w, round, unit);
 }
@@ -288,21 +331,10 @@ void run_round(const Work& w, const Round& round) {
 /// Called by every thread of a team.
 void run_rounds(const Work& w) {
   const Cut& c = w.cut;
-  if (!c.parts) {
-    for (std::int64_t first = 0; first < c.blocks; first += c.round_blocks) {
-      const std::int64_t blocks = std::min(c.round_blocks, c.blocks - first);
-      run_round(w, {first, blocks, first * api::kSampleBlock,
-                    std::min(w.plan.n, (first + blocks) * api::kSampleBlock), true, true});
-    }
-    return;
-  }
-  for (std::int64_t block = 0; block < c.blocks; ++block) {
-    const std::int64_t begin = block * api::kSampleBlock;
-    const std::int64_t end = std::min(w.plan.n, begin + api::kSampleBlock);
-    for (std::int64_t n = begin; n < end; n += c.round_samples) {
-      const std::int64_t stop = std::min(end, n + c.round_samples);
-      run_round(w, {block, 1, n, stop, n == begin, stop == end});
-    }
+  for (std::int64_t first = 0; first < c.blocks; first += c.round_blocks) {
+    const std::int64_t blocks = std::min(c.round_blocks, c.blocks - first);
+    for (std::int64_t from = 0; from < api::kSampleBlock; from += c.round_samples)
+      run_round(w, {first, blocks, from, std::min(api::kSampleBlock, from + c.round_samples)});
   }
 }
 
@@ -312,21 +344,21 @@ FactorSums run_factor(const FactorPlan& plan, const float* x, Context& context) 
   Scratch& scratch = context.ready();
   Work w{plan, context.kernels(), scratch, cut_batch(plan), x};
   const Cut& cut = w.cut;
-  for (const FactorItem& item : plan.items) {
-    const ItemRun run(plan, item, w.kernels);
-    w.part_size = w.thread_size = std::max(w.thread_size, run.scratch_size());
+  for (const FactorBundle& bundle : plan.bundles) {
+    const BundleRun run(plan, bundle, w.kernels);
+    w.kept_size = std::max(w.kept_size, run.kept_size());
+    w.buffer_size = std::max(w.buffer_size, run.buffer_size());
   }
   if (!plan.direct) {
-    const std::int64_t samples =
-        cut.parts ? cut.round_samples : std::min(plan.n, cut.round_blocks * api::kSampleBlock);
+    const std::int64_t samples = std::min(cut.blocks, cut.round_blocks) * cut.round_samples;
     float* staged = scratch.get<float>(Use::strip, plan.lead + samples * plan.image + kSlack);
     std::fill_n(staged, plan.lead, 0.0f);
     std::fill_n(staged + plan.lead + samples * plan.image, kSlack, 0.0f);
     w.staged = staged + plan.lead;
   }
-  if (cut.parts) {
-    w.parts = scratch.get<float>(
-        Use::partial, static_cast<std::int64_t>(plan.items.size()) * plan.groups * w.part_size);
+  if (cut.parts()) {
+    w.parts = scratch.get<float>(Use::partial, static_cast<std::int64_t>(plan.bundles.size()) *
+                                                   plan.groups * cut.lanes * w.kept_size);
   }
   w.sums_size = plan.groups * plan.length * plan.length;
   w.sums = scratch.get<double>(Use::sums, cut.lanes * w.sums_size);

@@ -162,6 +162,8 @@ struct Kernels {
   void (*depthwise_weights)(const WeightTile&, const ptrdiff_t* offset, int taps);
 
   void (*factor_tile)(const FactorTile&);
+  /// Sums and differences of rows x, x + row, .. x + 3 row, as factor_pairs.hpp names them.
+  void (*pair_rows)(const float* x, ptrdiff_t row, float* out, ptrdiff_t step);
   void (*widen_add)(const float* x, double* y, ptrdiff_t n);  ///< y += x
 
   void (*bn_statistics)(const ChannelPass&);

@@ -93,6 +93,22 @@ void factor_tile(const FactorTile& t) {
   }
 }
 
+/// Row k of the sums and differences of four rows goes to out + k step: of the first two, then of
+/// those they are multiplied with (factor_pairs.hpp).
+void pair_rows(const float* x, ptrdiff_t row, float* out, ptrdiff_t step) {
+  each(row, [&](ptrdiff_t i, auto m) {
+    const vf y0 = get(x + i, m), y1 = get(x + row + i, m), y2 = get(x + 2 * row + i, m),
+             y3 = get(x + 3 * row + i, m);
+    put(out + i, v_add(y0, y1), m);
+    put(out + step + i, v_sub(y0, y1), m);
+    put(out + 2 * step + i, v_sub(y0, y2), m);
+    put(out + 3 * step + i, v_add(y1, y2), m);
+    put(out + 4 * step + i, v_sub(y2, y1), m);
+    put(out + 5 * step + i, v_sub(y3, y1), m);
+    put(out + 6 * step + i, v_sub(y3, y2), m);
+  });
+}
+
 /// y += x, in f64.
 void widen_add(const float* x, double* y, ptrdiff_t n) {
   ptrdiff_t i = 0;

@@ -27,6 +27,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.depthwise_row = depthwise_row;
   k.depthwise_weights = depthwise_weights;
   k.factor_tile = factor_tile;
+  k.pair_rows = pair_rows;
   k.widen_add = widen_add;
   k.bn_statistics = bn_statistics;
   k.bn_normalize = bn_normalize;
