@@ -77,6 +77,13 @@ const Row kRows[] = {
     {"two groups, stride 2", 2, 6, 6, 34, 3, 3, {2, 2, 1, 1, 1, 1, 1, 1, 2}},
     {"depthwise 16", 2, 8, 8, 16, 3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 16}},
     {"depthwise 5, dilation 2", 2, 7, 7, 5, 3, 3, {1, 1, 2, 2, 2, 2, 2, 2, 5}},
+    {"three rows, no padding", 3, 9, 8, 20, 3, 3, {}},
+    {"three rows, asymmetric padding", 2, 9, 10, 16, 3, 3, {1, 1, 0, 1, 2, 0}},
+    {"three rows, padding beyond the kernel", 2, 9, 7, 16, 3, 3, {1, 1, 4, 3, 4, 3}},
+    {"three rows, one column", 3, 11, 5, 16, 3, 1, {1, 1, 1, 0, 1, 0}},
+    {"three rows, five columns", 2, 9, 9, 9, 3, 5, {1, 1, 1, 2, 1, 2}},
+    {"three rows, two groups", 34, 8, 8, 24, 3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 2}},
+    {"large images", 3, 60, 60, 16, 3, 3, {1, 1, 1, 1, 1, 1}},
     {"large", 40, 14, 14, 16, 3, 3, {1, 1, 1, 1, 1, 1}},
 };
 
