@@ -2,11 +2,16 @@
 #include "nn/layer.hpp"
 
 #include "core/error.hpp"
+#include "nn/curvature.hpp"
 
 namespace isaribi::nn {
 
 std::string Layer::where() const {
   return (place_.empty() ? "" : place_ + ": ") + "layer '" + name_ + "'";
+}
+
+std::optional<Curvature> Layer::curvature() {
+  return std::nullopt;
 }
 
 void Layer::share_parameters(Layer& owner) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The interface of a layer: it infers its output shape, owns its parameters and state, and runs
 // forward and backward through the backend. A layer knows no optimizer; curvature taps listen from
-// outside.
+// outside (nn/curvature.hpp).
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,19 +32,8 @@ struct Pass {
       nullptr;  ///< for synchronised batch norm; nullptr: statistics of this rank only
   api::Backend* backend = nullptr;
   core::PhaseTimers* timers = nullptr;
-};
-
-/// Listens to the quantities that curvature is made of (K-FAC: second_order notes, section 1).
-/// Called by conv, linear and norm layers in training passes, in forward and backward order;
-/// tensors are valid during the call only.
-class CurvatureTap {
- public:
-  virtual ~CurvatureTap() = default;
-  /// `input`: [N, H, W, I] or [N, I]; for norm layers the normalised input x^.
-  virtual void on_input(const class Layer& layer, const core::Tensor& input) = 0;
-  /// `gradient`: d(mean loss over the global batch)/d(output), [N, P, Q, O] or [N, O]. Multiply by
-  /// the global batch for per-sample gradients.
-  virtual void on_output_gradient(const class Layer& layer, const core::Tensor& gradient) = 0;
+  bool parameter_gradients = true;  ///< backward: false leaves them alone (passes for a Fisher)
+  bool running_statistics = true;   ///< forward, training: false keeps them (trial points)
 };
 
 /// How the gradient of a layer's inputs relates to that of its output; the graph plans memory by
@@ -53,6 +43,9 @@ enum class GradientFlow : std::uint8_t {
   in_place,      ///< one input, and dx may be dy itself
   pass_through,  ///< dx[i] = dy once backward has masked dy in place; the graph copies or adds it
 };
+
+class CurvatureTap;
+struct Curvature;
 
 class Layer {
  public:
@@ -102,6 +95,9 @@ class Layer {
   /// kinds or shapes differ.
   virtual void share_parameters(Layer& owner);
 
+  /// What second-order methods must know of the layer (nn/curvature.hpp); none: it has no
+  /// parameters.
+  virtual std::optional<Curvature> curvature();
   void set_tap(CurvatureTap* tap) { tap_ = tap; }
   /// "deck.toml:12: layer 'conv2'", the start of every message about this layer.
   std::string where() const;

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "nn/curvature.hpp"
 #include "nn/layers/layers.hpp"
 
 namespace isaribi::nn::layers {
@@ -46,6 +47,14 @@ class BatchNorm final : public Layer {
     return sample_;
   }
 
+  std::optional<Curvature> curvature() override {
+    return Curvature{.kind = Curvature::Kind::norm,
+                     .weight = &owner_->own_[0],
+                     .bias = &owner_->own_[1],
+                     .outputs = channels_,
+                     .positions = sample_.count() / channels_};
+  }
+
   void prepare(api::Backend& backend, std::int64_t max_batch, core::DType type) override;
   std::vector<core::NamedTensor> state() override {
     return {{name() + "/running_mean", running_mean_},
@@ -65,7 +74,6 @@ class BatchNorm final : public Layer {
   void batch_statistics(const Pass& pass, const core::Tensor& x);
   void running_statistics(const Pass& pass);
   void upload(const Pass& pass) { pass.backend->copy(host_, device_); }
-  void show_normalised(const Pass& pass, const core::Tensor& x);
   template <typename T>
   void set_batch(const double* sums, double count);
   template <typename T>
@@ -77,13 +85,12 @@ class BatchNorm final : public Layer {
   BatchNorm* owner_ = this;
   api::Activation activation_ = api::Activation::none;
   core::Shape sample_;
-  std::int64_t channels_ = 0, max_batch_ = 0;
+  std::int64_t channels_ = 0;
 
   core::Tensor sums_, host_sums_;  ///< [2, C] f64, in the backend's memory and on the host
   core::Tensor device_, host_;  ///< [3, C]: rows mean, 1 / sqrt(var + epsilon), unbiased variance
   core::Tensor mean_, inv_std_, unbiased_variance_;  ///< rows of device_
   core::Tensor running_mean_, running_variance_;     ///< [C]
-  core::Tensor normalised_, one_, zero_;             ///< for the tap only
 };
 
 void BatchNorm::share_parameters(Layer& owner) {
@@ -101,8 +108,7 @@ void BatchNorm::share_parameters(Layer& owner) {
   owner_ = other->owner_;  // scale and shift; running statistics stay apart
 }
 
-void BatchNorm::prepare(api::Backend& backend, std::int64_t max_batch, core::DType type) {
-  max_batch_ = max_batch;
+void BatchNorm::prepare(api::Backend& backend, std::int64_t, core::DType type) {
   sums_ = backend.make({2, channels_}, core::DType::f64);
   host_sums_ = sums_.device().kind == core::Device::Kind::host
                    ? sums_
@@ -158,7 +164,7 @@ void BatchNorm::batch_statistics(const Pass& pass, const core::Tensor& x) {
     set_batch<float>(host_sums_.data<double>(), count);
   }
   upload(pass);
-  if (count == 0.0) return;
+  if (count == 0.0 || !pass.running_statistics) return;
   const double m = momentum_;
   pass.backend->elementwise().axpby({.alpha = m, .x = mean_, .beta = 1.0 - m, .y = running_mean_});
   pass.backend->elementwise().axpby(
@@ -187,28 +193,12 @@ void BatchNorm::running_statistics(const Pass& pass) {
   upload(pass);
 }
 
-// x^ for the tap: the normalisation with scale 1 and shift 0.
-void BatchNorm::show_normalised(const Pass& pass, const core::Tensor& x) {
-  if (!normalised_.defined()) {
-    normalised_ = pass.backend->make(sample_.batched(max_batch_), x.dtype());
-    one_ = pass.backend->make({channels_}, x.dtype());
-    zero_ = pass.backend->make({channels_}, x.dtype());
-    pass.backend->elementwise().fill({.y = one_, .value = 1.0});
-    pass.backend->elementwise().fill({.y = zero_, .value = 0.0});
-  }
-  const core::Tensor y = normalised_.rows(0, x.shape()[0]);
-  pass.backend->norm().normalize(
-      {.x = x, .mean = mean_, .inv_std = inv_std_, .gamma = one_, .beta = zero_, .y = y});
-  tap()->on_input(*this, y);
-}
-
 void BatchNorm::forward(const Pass& pass, std::span<const core::Tensor> x, const core::Tensor& y) {
   if (pass.training) {
     batch_statistics(pass, x[0]);
   } else {
     running_statistics(pass);
   }
-  if (tap() != nullptr && pass.training) show_normalised(pass, x[0]);
   pass.backend->norm().normalize({.x = x[0],
                                   .mean = mean_,
                                   .inv_std = inv_std_,
@@ -221,30 +211,28 @@ void BatchNorm::forward(const Pass& pass, std::span<const core::Tensor> x, const
 void BatchNorm::backward(const Pass& pass, std::span<const core::Tensor> x, const core::Tensor& y,
                          const core::Tensor& dy, std::span<const core::Tensor> dx,
                          bool accumulate) {
-  if (tap() != nullptr) {
-    if (activation_ != api::Activation::none) {  // idempotent: the fused passes below mask again
-      pass.backend->elementwise().activation_backward(
-          {.kind = activation_, .x = {}, .y = y, .dy = dy, .dx = dy});
-    }
-    tap()->on_output_gradient(*this, dy);
-  }
   const core::Tensor masked_by = activation_ == api::Activation::none ? core::Tensor() : y;
-  pass.backend->norm().backward_reduce({.x = x[0],
-                                        .y = masked_by,
-                                        .dy = dy,
-                                        .mean = mean_,
-                                        .inv_std = inv_std_,
-                                        .sums = sums_,
-                                        .activation = activation_});
+  const api::BatchNormBackwardReduce operands{.x = x[0],
+                                              .y = masked_by,
+                                              .dy = dy,
+                                              .mean = mean_,
+                                              .inv_std = inv_std_,
+                                              .sums = sums_,
+                                              .activation = activation_};
+  if (tap() != nullptr) tap()->on_norm_gradient(*this, operands);
+  pass.backend->norm().backward_reduce(operands);
   // The gradients of scale and shift are this rank's share: the trainer sums them with all others.
-  const core::Shape row{channels_};
-  const double keep = accumulate ? 1.0 : 0.0;
-  auto& ops = pass.backend->elementwise();
-  ops.axpby({.alpha = 1.0,
-             .x = sums_.slice(channels_, row),
-             .beta = keep,
-             .y = owner_->own_[0].gradient});
-  ops.axpby({.alpha = 1.0, .x = sums_.slice(0, row), .beta = keep, .y = owner_->own_[1].gradient});
+  if (pass.parameter_gradients) {
+    const core::Shape row{channels_};
+    const double keep = accumulate ? 1.0 : 0.0;
+    auto& ops = pass.backend->elementwise();
+    ops.axpby({.alpha = 1.0,
+               .x = sums_.slice(channels_, row),
+               .beta = keep,
+               .y = owner_->own_[0].gradient});
+    ops.axpby(
+        {.alpha = 1.0, .x = sums_.slice(0, row), .beta = keep, .y = owner_->own_[1].gradient});
+  }
   if (!dx[0].defined()) return;  // on every rank: they run the same graph
   if (synchronised(pass)) sum_over_ranks(pass);
   pass.backend->norm().backward_apply({.x = x[0],

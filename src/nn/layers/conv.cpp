@@ -58,6 +58,7 @@ class Conv final : public WeightedLayer {
                  .dilation_h = window_.dilation_h,
                  .dilation_w = window_.dilation_w,
                  .groups = groups_};
+    positions_ = out[0] * out[1];
     multiply_adds_ = static_cast<double>(out[0] * out[1] * channels_) * fan_in;
     return {out[0], out[1], channels_};
   }
@@ -75,17 +76,27 @@ class Conv final : public WeightedLayer {
   void backward(const Pass& pass, std::span<const core::Tensor> x, const core::Tensor& y,
                 const core::Tensor& dy, std::span<const core::Tensor> dx,
                 bool accumulate) override {
-    begin_backward(pass, y, dy);
-    pass.backend->conv().backward_weights({.x = x[0],
-                                           .dy = dy,
-                                           .dw = weight().gradient,
-                                           .db = bias_gradient(),
-                                           .geometry = geometry_,
-                                           .accumulate = accumulate});
+    begin_backward(pass, x[0], y, dy);
+    if (pass.parameter_gradients) {
+      pass.backend->conv().backward_weights({.x = x[0],
+                                             .dy = dy,
+                                             .dw = weight().gradient,
+                                             .db = bias_gradient(),
+                                             .geometry = geometry_,
+                                             .accumulate = accumulate});
+    }
     if (dx[0].defined()) {
       pass.backend->conv().backward_data(
           {.dy = dy, .w = weight().value, .dx = dx[0], .geometry = geometry_});
     }
+  }
+
+  std::optional<Curvature> curvature() override {
+    Curvature c = affine(groups_, positions_);
+    c.kernel_h = window_.kernel_h;
+    c.kernel_w = window_.kernel_w;
+    c.geometry = geometry_;
+    return c;
   }
 
   double multiply_adds() const override { return multiply_adds_; }
@@ -97,6 +108,7 @@ class Conv final : public WeightedLayer {
   bool depthwise_;
   std::string start_;
   api::ConvGeometry geometry_;
+  std::int64_t positions_ = 0;
   double multiply_adds_ = 0;
 };
 

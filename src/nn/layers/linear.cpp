@@ -38,15 +38,18 @@ class Linear final : public WeightedLayer {
   void backward(const Pass& pass, std::span<const core::Tensor> x, const core::Tensor& y,
                 const core::Tensor& dy, std::span<const core::Tensor> dx,
                 bool accumulate) override {
-    begin_backward(pass, y, dy);
-    pass.backend->linear().backward_weights({.x = flat(x[0]),
-                                             .dy = dy,
-                                             .dw = weight().gradient,
-                                             .db = bias_gradient(),
-                                             .accumulate = accumulate});
+    begin_backward(pass, flat(x[0]), y, dy);
+    if (pass.parameter_gradients)
+      pass.backend->linear().backward_weights({.x = flat(x[0]),
+                                               .dy = dy,
+                                               .dw = weight().gradient,
+                                               .db = bias_gradient(),
+                                               .accumulate = accumulate});
     if (dx[0].defined())
       pass.backend->linear().backward_data({.dy = dy, .w = weight().value, .dx = flat(dx[0])});
   }
+
+  std::optional<Curvature> curvature() override { return affine(1, 1); }
 
   double multiply_adds() const override {
     return static_cast<double>(inputs_) * static_cast<double>(outputs_);

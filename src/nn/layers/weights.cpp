@@ -36,13 +36,23 @@ void WeightedLayer::share_parameters(Layer& owner) {
   owner_ = other->owner_;
 }
 
-void WeightedLayer::begin_backward(const Pass& pass, const core::Tensor& y,
+void WeightedLayer::begin_backward(const Pass& pass, const core::Tensor& x, const core::Tensor& y,
                                    const core::Tensor& dy) const {
   if (activation_ != api::Activation::none) {
     pass.backend->elementwise().activation_backward(
         {.kind = activation_, .x = {}, .y = y, .dy = dy, .dx = dy});
   }
-  if (tap() != nullptr) tap()->on_output_gradient(*this, dy);
+  if (tap() != nullptr) tap()->on_output_gradient(*this, x, dy);
+}
+
+Curvature WeightedLayer::affine(std::int64_t groups, std::int64_t positions) const {
+  const core::Shape& w = weight().shape;
+  return {.weight = &owner_->own_[0],
+          .bias = bias_ ? &owner_->own_[1] : nullptr,
+          .groups = groups,
+          .inputs = w.count() / w[0],
+          .outputs = w[0] / groups,
+          .positions = positions};
 }
 
 }  // namespace isaribi::nn::layers

@@ -5,7 +5,7 @@
 #include <array>
 #include <span>
 
-#include "nn/layer.hpp"
+#include "nn/curvature.hpp"
 
 namespace isaribi::nn::layers {
 
@@ -32,8 +32,12 @@ class WeightedLayer : public Layer {
   core::Tensor bias_value() const { return bias_ ? owner_->own_[1].value : core::Tensor(); }
   core::Tensor bias_gradient() const { return bias_ ? owner_->own_[1].gradient : core::Tensor(); }
   api::Activation activation() const { return activation_; }
-  /// Turns dy into the gradient before a fused relu (in place), and tells the tap.
-  void begin_backward(const Pass& pass, const core::Tensor& y, const core::Tensor& dy) const;
+  /// Turns dy into the gradient before a fused relu (in place), and tells the tap of it and of the
+  /// input `x`.
+  void begin_backward(const Pass& pass, const core::Tensor& x, const core::Tensor& y,
+                      const core::Tensor& dy) const;
+  /// The curvature of a weight [outputs in all, ..] that is used at `positions` places.
+  Curvature affine(std::int64_t groups, std::int64_t positions) const;
 
  private:
   std::span<Parameter> own_span() { return {own_.data(), bias_ ? 2u : 1u}; }
