@@ -53,6 +53,14 @@ void ElementwiseOps::add(const Add& a) {
   do_add(a);
 }
 
+void ElementwiseOps::multiply(const Multiply& a) {
+  const Check check(Op::multiply);
+  check.floating("a", a.a);
+  check.like("b", a.b, a.a);
+  check.like("y", a.y, a.a);
+  do_multiply(a);
+}
+
 void ElementwiseOps::axpby(const Axpby& a) {
   const Check check(Op::axpby);
   check.floating("x", a.x);

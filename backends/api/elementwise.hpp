@@ -31,6 +31,12 @@ struct Add {
   Activation activation = Activation::none;
 };
 
+/// y = a b element by element, same shapes and type.
+struct Multiply {
+  core::Tensor a, b;
+  core::Tensor y;  ///< out: may be a or b itself
+};
+
 /// y = alpha x + beta y. x and y may differ in type between f32 and f64. With beta == 0, y is not
 /// read.
 struct Axpby {
@@ -76,6 +82,7 @@ class ElementwiseOps {
   void activation_forward(const ActivationForward& args);
   void activation_backward(const ActivationBackward& args);
   void add(const Add& args);
+  void multiply(const Multiply& args);
   void axpby(const Axpby& args);
   void fill(const Fill& args);
   void add_bias(const AddBias& args);
@@ -92,6 +99,7 @@ class ElementwiseOps {
   virtual void do_activation_forward(const ActivationForward& args) = 0;
   virtual void do_activation_backward(const ActivationBackward& args) = 0;
   virtual void do_add(const Add& args) = 0;
+  virtual void do_multiply(const Multiply& args) = 0;
   virtual void do_axpby(const Axpby& args) = 0;
   virtual void do_fill(const Fill& args) = 0;
   virtual void do_add_bias(const AddBias& args) = 0;

@@ -26,7 +26,7 @@ namespace isaribi::api {
 struct PatchCovariance {
   core::Tensor x;  ///< [N, H, W, I]
   std::int64_t kh = 1, kw = 1;
-  ConvGeometry geometry;
+  ConvGeometry geometry = {};
   bool bias = false;
   double scale = 1.0;
   core::Tensor a;  ///< out: [groups, D, D], D = kh kw I / groups + bias; the type of x or f64
@@ -40,10 +40,10 @@ struct PatchCovariance {
 struct PatchMean {
   core::Tensor x;  ///< [N, H, W, I]
   std::int64_t kh = 1, kw = 1;
-  ConvGeometry geometry;
+  ConvGeometry geometry = {};
   bool bias = false;
   double scale = 1.0;
-  core::Tensor out;  ///< out: [N, groups, D], D = kh kw I / groups + bias; type of x
+  core::Tensor out = {};  ///< out: [N, groups, D], D = kh kw I / groups + bias; type of x
 };
 
 /// With x^ and dy' as in BatchNormBackwardReduce, u_n = sum dy' x^ and v_n = sum dy' over the

@@ -40,6 +40,7 @@ enum class Op : std::uint8_t {
   activation_forward,
   activation_backward,
   add,
+  multiply,
   axpby,
   fill,
   add_bias,

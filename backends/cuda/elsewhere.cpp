@@ -145,6 +145,10 @@ void ElementwiseElsewhere::do_axpby(const api::Axpby& args) {
 void ElementwiseElsewhere::do_fill(const api::Fill& args) {
   elsewhere_.run(Op::fill, [&](Backend& other) { return other.elementwise().fill(args); });
 }
+void ElementwiseElsewhere::do_multiply(const api::Multiply& args) {
+  elsewhere_.run(Op::multiply, [&](Backend& other) { return other.elementwise().multiply(args); });
+}
+
 void ElementwiseElsewhere::do_add_bias(const api::AddBias& args) {
   elsewhere_.run(Op::add_bias, [&](Backend& other) { return other.elementwise().add_bias(args); });
 }

@@ -126,6 +126,17 @@ void run_add(const Queue& queue, Index count, const T* a, const T* b, T* y) {
       });
 }
 
+template <typename T>
+void run_multiply(const Queue& queue, const api::Multiply& args) {
+  const T *a = args.a.data<T>(), *b = args.b.data<T>();
+  T* y = args.y.data<T>();
+  for_elements(
+      queue, "multiply", args.y.count(), KOKKOS_LAMBDA(Index begin, Index end) {
+#pragma omp simd
+        for (Index i = begin; i < end; ++i) y[i] = a[i] * b[i];
+      });
+}
+
 template <typename X, typename Y>
 void run_axpby(const Queue& queue, const api::Axpby& args) {
   const X* x = args.x.data<X>();
@@ -252,6 +263,9 @@ class Elementwise final : public api::ElementwiseOps {
         run_add<T, Identity>(queue_, args.a.count(), a, b, args.y.data<T>());
       }
     });
+  }
+  void do_multiply(const api::Multiply& args) override {
+    with_float(args.a.dtype(), [&](auto t) { run_multiply<decltype(t)>(queue_, args); });
   }
   void do_axpby(const api::Axpby& args) override {
     with_float(args.x.dtype(), [&](auto x) {

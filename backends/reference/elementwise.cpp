@@ -79,6 +79,15 @@ void Elementwise::do_add(const api::Add& a) {
   });
 }
 
+void Elementwise::do_multiply(const api::Multiply& a) {
+  with_real(a.y.dtype(), [&](auto t) {
+    using T = decltype(t);
+    for_each_element<T>(a.y, [&](std::int64_t i) {
+      return static_cast<double>(a.a.data<T>()[i]) * a.b.data<T>()[i];
+    });
+  });
+}
+
 void Elementwise::do_axpby(const api::Axpby& a) {
   with_real(a.x.dtype(), [&](auto tx) {
     with_real(a.y.dtype(), [&](auto ty) {

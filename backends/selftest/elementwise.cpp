@@ -38,6 +38,22 @@ void add_add_cases(CaseList& list, DType type) {
   }
 }
 
+void add_multiply_cases(CaseList& list, DType type) {
+  for (const Shape& s : kShapes) {
+    for (const bool alias : {false, true}) {
+      list.add(api::Op::multiply, type, fmt::format("{}{}", s.text(), alias ? ", y is a" : ""),
+               [=](Trial& t) {
+                 const Bound bound = Bound::absolute(type, 0);
+                 api::Multiply a;
+                 a.a = alias ? t.inout("a", s, type, {}, bound) : t.in("a", s, type);
+                 a.b = t.in("b", s, type);
+                 a.y = alias ? a.a : t.out("y", s, type, bound);
+                 t.backend().elementwise().multiply(a);
+               });
+    }
+  }
+}
+
 void add_axpby_cases(CaseList& list, DType x_type) {
   struct Scalars {
     double alpha, beta;
@@ -188,6 +204,7 @@ void add_elementwise_cases(CaseList& list) {
   add_fill_cases(list);
   for (const DType type : kRealTypes) {
     add_add_cases(list, type);
+    add_multiply_cases(list, type);
     add_axpby_cases(list, type);
     add_bias_cases(list, type);
     add_concat_cases(list, type);

@@ -209,6 +209,19 @@ void bias_body(Trial& t) {
         {{"bias", bias, db}});
 }
 
+/// The gradient of a in a b is dy b.
+void multiply_body(Trial& t) {
+  const Tensor a = t.in("a", {4, 3}, kType), b = t.in("b", {4, 3}, kType);
+  const Tensor dy = t.in("dy", {4, 3}, kType), y = scratch(t, "y", {4, 3});
+  const Tensor da = scratch(t, "da", {4, 3});
+  t.backend().elementwise().multiply({dy, b, da});
+  check(t, t.initial(dy), y,
+        [&] {
+          t.backend().elementwise().multiply({a, b, y});
+        },
+        {{"a", a, da}});
+}
+
 /// The gradients of the parts of a concatenation are the parts of the gradient.
 void concat_body(Trial& t) {
   const Tensor a = t.in("a", {3, 2, 4}, kType), b = t.in("b", {3, 2, 5}, kType);
@@ -289,6 +302,7 @@ void add_gradient_cases(CaseList& list) {
   }
   add(list, Op::add, "relu(a + b)", residual_body);
   add(list, Op::bias_gradient, "x + bias", bias_body);
+  add(list, Op::multiply, "a b", multiply_body);
   add(list, Op::concat, "two parts", concat_body);
   add(list, Op::split, "two parts", concat_body);
   add(list, Op::softmax_cross_entropy, "soft targets",

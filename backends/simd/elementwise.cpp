@@ -69,6 +69,11 @@ void Elementwise::do_add(const api::Add& args) {
   });
 }
 
+// Not hot: matrices of K-FAC's eigenbases only.
+void Elementwise::do_multiply(const api::Multiply& args) {
+  context_.fall_back(api::Op::multiply, args.a).elementwise().multiply(args);
+}
+
 void Elementwise::do_axpby(const api::Axpby& args) {
   const bool from64 = args.x.dtype() == core::DType::f64, to64 = args.y.dtype() == core::DType::f64;
   if (from64 || to64) {

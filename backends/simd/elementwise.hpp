@@ -15,6 +15,7 @@ class Elementwise final : public api::ElementwiseOps {
   void do_activation_forward(const api::ActivationForward& args) override;
   void do_activation_backward(const api::ActivationBackward& args) override;
   void do_add(const api::Add& args) override;
+  void do_multiply(const api::Multiply& args) override;
   void do_axpby(const api::Axpby& args) override;
   void do_fill(const api::Fill& args) override;
   void do_add_bias(const api::AddBias& args) override;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "app/schema_table.hpp"
 #include "comm/reduction_plan.hpp"
 #include "nn/graph.hpp"
 
@@ -16,18 +17,6 @@ namespace {
 
 using train::Config;
 
-Limits at_least(double low) {
-  return {.low = low};
-}
-Limits above(double low) {
-  return {.low = low, .above_low = true};
-}
-Limits from_to(double low, double high) {
-  return {.low = low, .high = high};
-}
-Limits one_of(std::vector<std::string> choices) {
-  return {.choices = std::move(choices)};
-}
 const Limits any = {};
 const Limits required = {.required = true};
 
@@ -127,15 +116,18 @@ void add_model(std::vector<Key>& t) {
 
 void add_optimizer(std::vector<Key>& t) {
   t.push_back({"optimizer/kind", [](Config& c) -> Slot { return &c.optimizer.kind; },
-               "the update rule", one_of({"sgd", "adamw"}), fixed});
+               "the update rule", one_of({"sgd", "adamw", "kfac", "ekfac", "foof"}), fixed});
   t.push_back({"optimizer/lr", [](Config& c) -> Slot { return &c.optimizer.lr; },
                "peak learning rate; the schedule scales it", above(0)});
   t.push_back({"optimizer/momentum",
                [](Config& c) -> Slot { return &c.optimizer.momentum; },
-               "of sgd",
+               "of sgd, and of the directions of kfac, ekfac and foof",
                {.low = 0, .high = 1}});
+  t.push_back({"optimizer/momentum_follows_lr",
+               [](Config& c) -> Slot { return &c.optimizer.momentum_follows_lr; },
+               "kfac, ekfac, foof: momentum times the learning rate's share of its peak"});
   t.push_back({"optimizer/nesterov", [](Config& c) -> Slot { return &c.optimizer.nesterov; },
-               "sgd with Nesterov's momentum"});
+               "Nesterov's form of the momentum"});
   t.push_back({"optimizer/weight_decay",
                [](Config& c) -> Slot { return &c.optimizer.weight_decay; },
                "pull of the weights towards 0", at_least(0)});
@@ -226,6 +218,7 @@ std::vector<Key> make_schema() {
   add_data(table);
   add_model(table);
   add_optimizer(table);
+  add_second_order(table);
   add_schedule(table);
   add_train(table);
   return table;

@@ -23,8 +23,8 @@ std::int64_t elements_per_bucket(const core::Tensor& gradients, std::size_t buck
 
 }  // namespace
 
-GradientReducer::GradientReducer(Communicator& comm, AllReducePlan& plan, core::Tensor gradients,
-                                 std::size_t bucket_bytes)
+BucketReducer::BucketReducer(Communicator& comm, AllReducePlan& plan, core::Tensor gradients,
+                             std::size_t bucket_bytes)
     : plan_(plan), alone_(comm.size() == 1), gradients_(std::move(gradients)) {
   const std::int64_t count = gradients_.count();
   const std::int64_t step = elements_per_bucket(gradients_, bucket_bytes);
@@ -36,7 +36,7 @@ GradientReducer::GradientReducer(Communicator& comm, AllReducePlan& plan, core::
   }
 }
 
-void GradientReducer::ready(std::int64_t begin, std::int64_t end) {
+void BucketReducer::ready(std::int64_t begin, std::int64_t end) {
   if (begin != ready_elements_ || end < begin || end > gradients_.count()) {
     throw core::InternalError("gradients [" + std::to_string(begin) + ", " + std::to_string(end) +
                               ") announced, expected a range that begins at " +
@@ -48,7 +48,7 @@ void GradientReducer::ready(std::int64_t begin, std::int64_t end) {
   progress();
 }
 
-void GradientReducer::start_up_to(std::int64_t ready_elements) {
+void BucketReducer::start_up_to(std::int64_t ready_elements) {
   if (alone_) return;
   while (started_ < buckets_.size() && buckets_[started_].end <= ready_elements) {
     Bucket& bucket = buckets_[started_];
@@ -60,17 +60,17 @@ void GradientReducer::start_up_to(std::int64_t ready_elements) {
   }
 }
 
-void GradientReducer::progress() {
+void BucketReducer::progress() {
   while (completed_ < started_ && buckets_[completed_].request.test()) note_completion();
 }
 
-void GradientReducer::note_completion() {
+void BucketReducer::note_completion() {
   if (++completed_ == buckets_.size()) {
     stats_.in_flight_seconds += core::now_seconds() - first_start_;
   }
 }
 
-void GradientReducer::finish() {
+void BucketReducer::finish() {
   const double start = core::now_seconds();
   start_up_to(gradients_.count());
   for (; completed_ < started_; note_completion()) buckets_[completed_].request.wait();

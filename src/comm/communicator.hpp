@@ -141,6 +141,14 @@ class Communicator {
   /// The string of `root` on every rank.
   std::string broadcast_string(const std::string& mine, int root = 0);
 
+  /// Rank r gets the r-th part of `send` and gives the rank-th of its own: parts in rank order,
+  /// `send_bytes[r]` and `receive_bytes[r]` long. By messages between pairs. Both tensors u8, host,
+  /// not to be touched until the request is complete. Every rank must start its operations in the
+  /// same order.
+  virtual Request start_all_to_all_v(core::Tensor send, std::span<const std::int64_t> send_bytes,
+                                     core::Tensor receive,
+                                     std::span<const std::int64_t> receive_bytes) = 0;
+
   /// The ranks that share memory with this one, in the order of this group.
   virtual std::unique_ptr<Communicator> split_node() = 0;
   /// Ranks of the same colour, ordered by this group's rank; colour >= 0.

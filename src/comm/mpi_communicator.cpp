@@ -119,6 +119,13 @@ class MpiCommunicator final : public Communicator {
     });
   }
 
+  Request start_all_to_all_v(core::Tensor send, std::span<const std::int64_t> send_bytes,
+                             core::Tensor receive,
+                             std::span<const std::int64_t> receive_bytes) override {
+    return start_all_to_all(comm_, shared_, std::move(send), send_bytes, std::move(receive),
+                            receive_bytes);
+  }
+
   std::unique_ptr<Communicator> split_node() override {
     const Waiting waiting(*shared_);
     MPI_Comm node = MPI_COMM_NULL;

@@ -103,4 +103,41 @@ Request start_all_gather(MPI_Comm comm, const std::shared_ptr<MpiShared>& shared
   return Request(std::move(pending));
 }
 
+Request start_all_to_all(MPI_Comm comm, const std::shared_ptr<MpiShared>& shared, core::Tensor send,
+                         std::span<const std::int64_t> send_bytes, core::Tensor receive,
+                         std::span<const std::int64_t> receive_bytes) {
+  constexpr int kTag = 1;  // messages of one pair arrive in the order in which they were sent
+  const int rank = rank_in(comm), size = static_cast<int>(send_bytes.size());
+  std::vector<MPI_Request> requests;
+  std::byte *to = element(receive, 0), *own = nullptr;
+  for (int r = 0; r < size; ++r) {
+    const auto bytes = static_cast<std::size_t>(receive_bytes[static_cast<std::size_t>(r)]);
+    if (r == rank) {
+      own = to;
+    } else {
+      in_pieces(bytes, 1, shared->piece_bytes, [&](std::size_t first, int n) {
+        check_mpi(MPI_Irecv(to + first, n, MPI_BYTE, r, kTag, comm, &requests.emplace_back()),
+                  "MPI_Irecv");
+      });
+    }
+    to += bytes;
+  }
+  const std::byte* from = element(send, 0);
+  for (int r = 0; r < size; ++r) {
+    const auto bytes = static_cast<std::size_t>(send_bytes[static_cast<std::size_t>(r)]);
+    if (r == rank) {
+      if (bytes > 0) std::memcpy(own, from, bytes);
+    } else {
+      in_pieces(bytes, 1, shared->piece_bytes, [&](std::size_t first, int n) {
+        check_mpi(MPI_Isend(from + first, n, MPI_BYTE, r, kTag, comm, &requests.emplace_back()),
+                  "MPI_Isend");
+      });
+    }
+    from += bytes;
+  }
+  if (requests.empty()) return {};
+  return Request(std::make_unique<MpiPending>(
+      std::move(requests), std::vector<core::Tensor>{std::move(send), std::move(receive)}, shared));
+}
+
 }  // namespace isaribi::comm

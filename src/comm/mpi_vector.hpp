@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Reduce-scatter and allgather with a count per rank, over MPI-3. One call of the library when all
+// Collectives with a count per rank, over MPI-3. One call of the library when all
 // parts together fit its `int` counts (one piece); beyond, a reduction to, or a broadcast from,
 // each rank in pieces: the same bytes for everyone.
 #pragma once
@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "comm/mpi_communicator.hpp"
@@ -21,5 +22,9 @@ Request start_reduce_scatter(MPI_Comm comm, const std::shared_ptr<MpiShared>& sh
 /// As Communicator::start_all_gather_v, with arguments that fit together.
 Request start_all_gather(MPI_Comm comm, const std::shared_ptr<MpiShared>& shared, core::Tensor mine,
                          const std::vector<std::int64_t>& counts, core::Tensor all);
+/// As Communicator::start_all_to_all_v.
+Request start_all_to_all(MPI_Comm comm, const std::shared_ptr<MpiShared>& shared, core::Tensor send,
+                         std::span<const std::int64_t> send_bytes, core::Tensor receive,
+                         std::span<const std::int64_t> receive_bytes);
 
 }  // namespace isaribi::comm

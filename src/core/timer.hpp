@@ -18,6 +18,19 @@ inline double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// Adds the seconds from its birth to its death to `sum`.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& sum) : sum_(sum), start_(now_seconds()) {}
+  ~Stopwatch() { sum_ += now_seconds() - start_; }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& sum_;
+  double start_;
+};
+
 /// Sums of wall time per phase name. Used by the main thread of a rank only.
 class PhaseTimers {
  public:

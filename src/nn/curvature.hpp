@@ -27,6 +27,13 @@ struct Curvature {
   std::int64_t positions = 1;  ///< T: places of one output sample that use the weights
 };
 
+/// A layer with parameters in its network.
+struct CurvedLayer {
+  Layer* layer = nullptr;
+  std::optional<Curvature> curvature;  ///< none: the layer's kind has no known curvature
+  bool normalised = false;  ///< only a batch norm reads it: the length of its weights has no effect
+};
+
 /// Listens to training passes. Tensors are valid during the call only; calls come in forward and in
 /// backward order, on every rank alike, also for batches without samples.
 class CurvatureTap {

@@ -240,6 +240,28 @@ Graph::Memory Graph::memory() const {
   return memory;
 }
 
+std::vector<CurvedLayer> Graph::curved_layers() const {
+  const Plan& plan = *plan_;
+  std::vector<int> readers(plan.nodes.size(), 0), norms(plan.nodes.size(), 0);
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) {
+    for (const int input : plan.nodes[i].inputs) {
+      if (input < 0) continue;
+      ++readers[static_cast<std::size_t>(input)];
+      norms[static_cast<std::size_t>(input)] += plan.layers[i]->kind() == "batch_norm";
+    }
+  }
+  std::vector<CurvedLayer> found;
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) {
+    Layer& layer = *plan.layers[i];
+    std::optional<Curvature> curvature = layer.curvature();
+    if (!curvature && layer.parameters().empty()) continue;
+    found.push_back({.layer = &layer,
+                     .curvature = curvature,
+                     .normalised = readers[i] > 0 && readers[i] == norms[i]});
+  }
+  return found;
+}
+
 void Graph::set_tap(CurvatureTap* tap) {
   for (const auto& layer : plan_->layers) layer->set_tap(tap);
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/curvature.hpp"
 #include "nn/layer.hpp"
 #include "nn/model_spec.hpp"
 
@@ -72,7 +73,10 @@ class Graph {
     std::size_t workspaces = 0;  ///< of layers: positions of maxima and the like
   };
   Memory memory() const;
+  /// Who hears the passes from now on; null: nobody.
   void set_tap(CurvatureTap* tap);
+  /// Every layer that uses parameters, its own or shared ones, in topological order.
+  std::vector<CurvedLayer> curved_layers() const;
 
  private:
   void set_batch(std::int64_t n);

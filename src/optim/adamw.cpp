@@ -16,7 +16,7 @@ class AdamW final : public Optimizer {
 
   std::string_view kind() const override { return "adamw"; }
 
-  void step(double lr, std::int64_t step) override {
+  std::string step(double lr, std::int64_t step) override {
     clip_gradients(parameters_, settings_.clip_norm, backend_);
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const nn::Parameter& p = *parameters_[i];
@@ -32,6 +32,7 @@ class AdamW final : public Optimizer {
                               .decay = decay_of(settings_, p),
                               .step = step});
     }
+    return "";
   }
 
   std::vector<core::NamedTensor> state() override {

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "optim/optimizer.hpp"
+#include "optim/preconditioner.hpp"
 
 namespace isaribi::optim {
 
@@ -15,6 +16,15 @@ std::unique_ptr<Optimizer> make_sgd(const OptimizerSettings& settings, Parameter
                                     api::Backend& backend);
 std::unique_ptr<Optimizer> make_adamw(const OptimizerSettings& settings, Parameters parameters,
                                       api::Backend& backend);
+
+/// Descent along the directions of `preconditioner` (preconditioned.cpp).
+std::unique_ptr<Optimizer> make_preconditioned(const OptimizerSettings& settings,
+                                               const KfacSettings& kfac, const Subject& subject,
+                                               std::unique_ptr<Preconditioner> preconditioner,
+                                               api::Backend& backend);
+
+/// @throws UsageError for settings that do not go with a preconditioner.
+void check_preconditioned(const OptimizerSettings& settings);
 
 /// Scales all gradients so that their common Euclidean norm is at most `bound`; 0: leaves them.
 void clip_gradients(Parameters parameters, double bound, api::Backend& backend);

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <optional>
 
 #include "core/error.hpp"
+#include "optim/kfac/kfac.hpp"
 #include "optim/kinds.hpp"
 
 namespace isaribi::optim {
@@ -69,13 +71,40 @@ void append_named(std::vector<core::NamedTensor>& list, const char* prefix, Para
   }
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, Parameters parameters,
-                                          api::Backend& backend) {
+namespace {
+
+/// Null for the kinds that are not second-order. @throws UsageError for an unknown one.
+std::optional<kfac::Kind> second_order_kind(const std::string& name) {
+  if (name == "sgd" || name == "adamw") return std::nullopt;
+  if (name == "kfac") return kfac::Kind::kfac;
+  if (name == "ekfac") return kfac::Kind::ekfac;
+  if (name == "foof") return kfac::Kind::foof;
+  throw core::UsageError("optimizer/kind = \"" + name + "\" is not known",
+                         "use sgd, adamw, kfac, ekfac or foof");
+}
+
+}  // namespace
+
+void check_optimizer(const OptimizerSettings& settings, const KfacSettings& kfac,
+                     const Subject& subject, int ranks) {
   check(settings);
-  if (settings.kind == "sgd") return make_sgd(settings, parameters, backend);
-  if (settings.kind == "adamw") return make_adamw(settings, parameters, backend);
-  throw core::UsageError("optimizer/kind = \"" + settings.kind + "\" is not known",
-                         "use sgd or adamw");
+  if (const auto kind = second_order_kind(settings.kind)) {
+    check_preconditioned(settings);
+    kfac::check(*kind, kfac, subject, ranks);
+  }
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings,
+                                          const KfacSettings& kfac, const Subject& subject,
+                                          api::Backend& backend, comm::Communicator& comm) {
+  check_optimizer(settings, kfac, subject, comm.size());
+  if (settings.kind == "sgd") return make_sgd(settings, subject.parameters, backend);
+  if (settings.kind == "adamw") return make_adamw(settings, subject.parameters, backend);
+  const double l2 = settings.decoupled ? 0.0 : settings.weight_decay;
+  return make_preconditioned(settings, kfac, subject,
+                             std::make_unique<kfac::Kfac>(*second_order_kind(settings.kind), kfac,
+                                                          l2, subject, backend, comm),
+                             backend);
 }
 
 }  // namespace isaribi::optim

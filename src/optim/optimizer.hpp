@@ -5,32 +5,127 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "backends/api/backend.hpp"
+#include "comm/communicator.hpp"
+#include "nn/curvature.hpp"
 #include "nn/parameter.hpp"
+#include "optim/kfac/settings.hpp"
 #include "optim/settings.hpp"
 
 namespace isaribi::optim {
+
+/// The step that begins.
+struct StepInfo {
+  std::int64_t step = 1;     ///< counts from 1
+  std::int64_t samples = 0;  ///< of all ranks and micro-batches
+  std::int64_t parts = 1;    ///< micro-batches
+};
+
+/// What an optimizer wants to hear during the passes of a step.
+struct Listening {
+  nn::CurvatureTap* tap = nullptr;  ///< null: nothing
+  api::FisherMode mode = api::FisherMode::sample;
+  /// Backward passes of their own, without parameter gradients, for vectors 0, 1, .. of `mode`
+  /// before the gradient's; 0: the tap hears that of the gradient (empirical Fisher).
+  std::int64_t passes = 0;
+};
+
+/// What a step did to the loss, beside what the quadratic model M(d) = g^T d + 1/2 d^T (F + lambda
+/// I) d said: rho = (L(w + d) - L(w)) / M(d) is the reduction ratio (Martens & Grosse 2015, 6.5).
+struct Trial {
+  double loss_change = 0;   ///< L(w + d) - L(w)
+  double model_change = 0;  ///< M(d)
+  double ratio() const { return model_change == 0 ? 0 : loss_change / model_change; }
+};
+
+/// Second-order facts about one layer, for metrics.jsonl. -1: not known.
+struct CurvatureReport {
+  std::string layer;
+  double median_eigenvalue = -1, top_eigenvalue = -1;  ///< of the layer's block of the Fisher
+  double condition = -1;                               ///< (top + lambda) / (bottom + lambda)
+  double damping = -1;                                 ///< lambda that the inverse was made with
+  double cosine = -1;                                  ///< between gradient and direction
+  std::int64_t retries = 0;      ///< failed factorisations of the last inversion
+  std::int64_t factor_age = 0;   ///< steps since the factors (the older one) were renewed
+  std::int64_t inverse_age = 0;  ///< steps since the inverse was
+  std::int64_t interval = 0;     ///< steps until the next renewal, as planned last
+  int owner = 0;
+};
+
+/// The numbers of one layer's step in full, on the host in f64, for those who want to check them.
+struct CurvatureDump {
+  std::string layer;
+  std::vector<core::NamedTensor> tensors;  ///< gradient, direction, A, G (or fisher): full matrices
+  std::vector<std::pair<std::string, double>> values;  ///< damping, damping_a, damping_g, ..
+};
+
+/// Costs of the last interval, this rank's, in seconds and in payload bytes sent.
+struct CurvatureCost {
+  double factor_seconds = 0, inverse_seconds = 0, precondition_seconds = 0, exchange_seconds = 0;
+  std::int64_t factor_bytes = 0, inverse_bytes = 0, direction_bytes = 0;
+  double clip = 1;           ///< smallest factor by which the trust region shortened a step
+  std::int64_t clipped = 0;  ///< steps that it shortened
+  std::int64_t refused = 0;  ///< steps refused
+  double damping = 0;        ///< now
+};
 
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
   virtual std::string_view kind() const = 0;
+  /// Before the passes of a step.
+  virtual Listening begin_step(const StepInfo&) { return {}; }
+  /// The rank that needs the gradient of each parameter, by Parameter::id; empty: every rank.
+  virtual std::vector<int> gradient_owners() const { return {}; }
   /// One update with learning rate `lr`; `step` counts from 1. Gradients are those of the mean loss
-  /// over the global batch.
-  virtual void step(double lr, std::int64_t step) = 0;
+  /// over the global batch. Collective. @return why the step was refused, the same on every rank;
+  /// empty: it was made.
+  virtual std::string step(double lr, std::int64_t step) = 0;
+  /// Collective, instead of step() when the loss is not finite, or after a refused step. @return
+  /// whether it is worth going on: the optimizer has become more careful.
+  virtual bool refuse() { return false; }
+  /// Whether the trainer should try the quadratic model on this step, and what came of it.
+  virtual bool wants_trial(std::int64_t /*step*/) const { return false; }
+  virtual void judge(const Trial&) {}
+  virtual double damping() const { return 0; }
+
+  /// Collective, before state() is read or written.
+  virtual void gather_state() {}
   /// Everything a restart needs beyond the weights: "momentum/conv1/weight", ...
   virtual std::vector<core::NamedTensor> state() = 0;
+  /// After state() was written.
+  virtual void adopt_state() {}
+
+  /// Collective: facts for the log, one per layer; and what the interval cost.
+  virtual std::vector<CurvatureReport> report() { return {}; }
+  virtual std::optional<CurvatureCost> cost() { return std::nullopt; }
+  /// Collective: the layers of the last step that this rank owns.
+  virtual std::vector<CurvatureDump> dump() { return {}; }
 };
 
-/// Makes the optimizer the settings name, over `parameters` (which must outlive it).
+/// What optimizers are made over; all of it must outlive them.
+struct Subject {
+  std::span<nn::Parameter* const> parameters;
+  std::span<const nn::CurvedLayer> layers = {};  ///< for second-order kinds
+  std::int64_t outputs = 0;                      ///< of the network: columns of an exact Fisher
+};
+
+/// What make_optimizer would refuse on `ranks` ranks; makes nothing. @throws UsageError
+void check_optimizer(const OptimizerSettings& settings, const KfacSettings& kfac,
+                     const Subject& subject, int ranks);
+
+/// Makes the optimizer the settings name. Collective for second-order kinds.
 /// @throws UsageError for an unknown kind or an impossible value.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings,
-                                          std::span<nn::Parameter* const> parameters,
-                                          api::Backend& backend);
+                                          const KfacSettings& kfac, const Subject& subject,
+                                          api::Backend& backend, comm::Communicator& comm);
 
 /// Learning rate as a function of the position in training: peak x warm-up x decay. The warm-up
 /// rises linearly from warmup_start to 1; the decay window starts at start_epoch, or where the

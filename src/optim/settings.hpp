@@ -9,7 +9,7 @@
 namespace isaribi::optim {
 
 struct OptimizerSettings {
-  std::string kind = "sgd";  ///< sgd, adamw
+  std::string kind = "sgd";  ///< sgd, adamw, kfac, ekfac, foof
   double lr = 0.1;           ///< peak learning rate; the schedule scales it
   double momentum = 0.9;
   bool nesterov = false;
@@ -17,7 +17,9 @@ struct OptimizerSettings {
   bool decoupled = false;            ///< AdamW-style decay; always on for adamw
   bool decay_bias_and_norm = false;  ///< weight decay also on biases and batch-norm parameters
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< adamw
-  double clip_norm = 0.0;                             ///< global gradient norm bound, 0 = none
+  bool momentum_follows_lr =
+      false;               ///< second-order kinds: momentum lr(t) / lr (Osawa et al. 2019)
+  double clip_norm = 0.0;  ///< global gradient norm bound, 0 = none
 };
 
 struct ScheduleSettings {

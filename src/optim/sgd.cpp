@@ -15,7 +15,7 @@ class Sgd final : public Optimizer {
 
   std::string_view kind() const override { return "sgd"; }
 
-  void step(double lr, std::int64_t) override {
+  std::string step(double lr, std::int64_t) override {
     clip_gradients(parameters_, settings_.clip_norm, backend_);
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const nn::Parameter& p = *parameters_[i];
@@ -29,6 +29,7 @@ class Sgd final : public Optimizer {
                              .decay = settings_.decoupled ? decay : 0.0,
                              .nesterov = settings_.nesterov});
     }
+    return "";
   }
 
   std::vector<core::NamedTensor> state() override {

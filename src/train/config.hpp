@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "io/checkpoint/checkpoint.hpp"
 #include "io/data/settings.hpp"
 #include "nn/model_spec.hpp"
+#include "optim/kfac/settings.hpp"
 #include "optim/settings.hpp"
 
 namespace isaribi::train {
@@ -42,17 +44,25 @@ struct CommSettings {
   std::int64_t bucket_kb = 0;  ///< gradient bucket; 0: chosen from the size of the model
 };
 
+/// [diagnostics]
+struct DiagnosticsSettings {
+  std::vector<double> dump_steps;  ///< updates (from 0) whose curvature is written in full
+  std::int64_t layers_every = 1;   ///< lines of output between two looks at every layer; 0: never
+};
+
 struct Config {
   int version = 1;  ///< deck format
   RunSettings run;
   data::DataSettings data;
   nn::ModelSpec model;
   optim::OptimizerSettings optimizer;
+  optim::KfacSettings kfac;
   optim::ScheduleSettings schedule;
   optim::AverageSettings average;
   TrainSettings train;
   checkpoint::CheckpointSettings checkpoint;
   CommSettings comm;
+  DiagnosticsSettings diagnostics;
 };
 
 }  // namespace isaribi::train

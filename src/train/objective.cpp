@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "train/objective.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/error.hpp"
 
 namespace isaribi::train {
@@ -20,11 +23,11 @@ Objective::Objective(const TrainSettings& train, const data::DataSettings& data,
       outputs_(output.count()),
       backend_(backend) {
   if (train.loss == "softmax_cross_entropy") {
-    kind_ = Kind::softmax_cross_entropy;
+    kind_ = api::LossKind::softmax_cross_entropy;
   } else if (train.loss == "mean_squared_error") {
-    kind_ = Kind::mean_squared_error;
+    kind_ = api::LossKind::mean_squared_error;
   } else if (train.loss == "bernoulli_cross_entropy") {
-    kind_ = Kind::bernoulli_cross_entropy;
+    kind_ = api::LossKind::bernoulli_cross_entropy;
   } else {
     throw core::UsageError(
         "train/loss = \"" + train.loss + "\" is not a loss",
@@ -37,7 +40,7 @@ Objective::Objective(const TrainSettings& train, const data::DataSettings& data,
                            std::to_string(output.count()),
                            "an autoencoder ends with as many outputs as the sample has values");
   }
-  if (self_target_ && kind_ == Kind::softmax_cross_entropy) {
+  if (self_target_ && kind_ == api::LossKind::softmax_cross_entropy) {
     throw core::UsageError(
         "data/targets = \"self\" does not go with train/loss = \"softmax_cross_entropy\"",
         "use bernoulli_cross_entropy (with data/normalize = \"unit\") or mean_squared_error");
@@ -70,6 +73,7 @@ Objective::Sums Objective::evaluate(const core::Tensor& output, const core::Tens
                                     const core::Tensor& labels, double scale, bool smoothing) {
   const std::int64_t n = output.shape()[0];
   const core::Tensor z = output.reshaped({n, outputs_});
+  output_ = output;
   core::Tensor targets = targets_.rows(0, n);
   if (self_target_) {
     targets = images.reshaped({n, outputs_});
@@ -80,13 +84,13 @@ Objective::Sums Objective::evaluate(const core::Tensor& output, const core::Tens
   const api::Loss args{
       .z = z, .targets = targets, .loss = loss_.rows(0, n), .dz = dz_.rows(0, n), .scale = scale};
   switch (kind_) {
-    case Kind::softmax_cross_entropy:
+    case api::LossKind::softmax_cross_entropy:
       backend_.loss().softmax_cross_entropy(args);
       break;
-    case Kind::mean_squared_error:
+    case api::LossKind::mean_squared_error:
       backend_.loss().mean_squared_error(args);
       break;
-    case Kind::bernoulli_cross_entropy:
+    case api::LossKind::bernoulli_cross_entropy:
       backend_.loss().bernoulli_cross_entropy(args);
       break;
   }
@@ -106,6 +110,54 @@ Objective::Sums Objective::evaluate(const core::Tensor& output, const core::Tens
     if (classifies_) sums.correct += best.data<std::int32_t>()[i] == truth.data<std::int32_t>()[i];
   }
   return sums;
+}
+
+const core::Tensor& Objective::fisher_vectors(api::FisherMode mode, std::int64_t index,
+                                              const core::Tensor& ids, const core::Philox& key,
+                                              double scale) {
+  const std::int64_t n = output_.shape()[0];
+  if (!fisher_.defined()) fisher_ = backend_.make(dz_.shape(), dz_.dtype());
+  const core::Tensor dz = fisher_.rows(0, n);
+  backend_.factor().fisher_vectors({.loss = kind_,
+                                    .mode = mode,
+                                    .index = index,
+                                    .z = output_.reshaped({n, outputs_}),
+                                    .ids = ids,
+                                    .key = key,
+                                    .scale = scale,
+                                    .dz = dz});
+  vectors_ = dz.reshaped(output_.shape());
+  return vectors_;
+}
+
+Objective::Quadratic Objective::quadratic(const core::Tensor& z_all, const core::Tensor& slopes,
+                                          const core::Tensor& change, double scale) const {
+  const std::int64_t n = z_all.shape()[0], c = outputs_;
+  const auto at = [](const core::Tensor& t, std::int64_t i) {
+    return t.dtype() == core::DType::f64 ? t.data<double>()[i]
+                                         : static_cast<double>(t.data<float>()[i]);
+  };
+  Quadratic q;
+  for (std::int64_t i = 0; i < n; ++i) {
+    double largest = -1e300, total = 0, mean = 0, square = 0;
+    for (std::int64_t k = i * c; k < (i + 1) * c; ++k) largest = std::max(largest, at(z_all, k));
+    for (std::int64_t k = i * c; k < (i + 1) * c; ++k) {
+      const double d = at(change, k), z = at(z_all, k);
+      q.slope += at(slopes, k) / scale * d;
+      if (kind_ == api::LossKind::mean_squared_error) q.curvature += d * d;
+      if (kind_ == api::LossKind::bernoulli_cross_entropy) {
+        const double p = 1.0 / (1.0 + std::exp(-z));
+        q.curvature += p * (1 - p) * d * d;
+      }
+      const double e = std::exp(z - largest);
+      total += e;
+      mean += e * d;
+      square += e * d * d;
+    }
+    if (kind_ == api::LossKind::softmax_cross_entropy)
+      q.curvature += square / total - mean * mean / (total * total);
+  }
+  return q;
 }
 
 }  // namespace isaribi::train

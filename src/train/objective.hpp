@@ -30,6 +30,22 @@ class Objective {
   /// @param smoothing whether label smoothing applies (training only)
   Sums evaluate(const core::Tensor& output, const core::Tensor& images, const core::Tensor& labels,
                 double scale, bool smoothing);
+  /// Vector `index` of `mode` for the output of the last evaluate() (backends/api/factor.hpp),
+  /// times `scale`: what is back-propagated to form a Fisher. Replaces nothing that evaluate()
+  /// gave.
+  const core::Tensor& fisher_vectors(api::FisherMode mode, std::int64_t index,
+                                     const core::Tensor& ids, const core::Philox& key,
+                                     double scale);
+  /// Sums over the samples of one output z along a change of it: slope = sum_n (dl_n/dz)^T
+  /// change_n, curvature = sum_n change_n^T H_n change_n with H the Hessian of the loss in z. All
+  /// in host memory, [n, ..]; `slopes` is d(loss)/dz times `scale`, as gradient() has it.
+  struct Quadratic {
+    double slope = 0, curvature = 0;
+  };
+  Quadratic quadratic(const core::Tensor& z, const core::Tensor& slopes, const core::Tensor& change,
+                      double scale) const;
+  /// The network output of the last evaluate().
+  const core::Tensor& output() const { return output_; }
   /// d(loss)/d(output) of the last evaluate(), [n, ..].
   const core::Tensor& gradient() const { return gradient_; }
   bool classifies() const { return classifies_; }
@@ -37,15 +53,15 @@ class Objective {
  private:
   core::Tensor to_host(const core::Tensor& device, core::Tensor& staging);
 
-  enum class Kind { softmax_cross_entropy, mean_squared_error, bernoulli_cross_entropy };
-  Kind kind_;
+  api::LossKind kind_;
   bool classifies_;
   bool self_target_;
   double smoothing_;
   std::int64_t outputs_;
   api::Backend& backend_;
   core::Tensor targets_, loss_, dz_, argmax_;  // for the largest batch
-  core::Tensor gradient_;
+  core::Tensor fisher_;                        // for the largest batch, once it is asked for
+  core::Tensor gradient_, output_, vectors_;
   core::Tensor host_loss_, host_argmax_,
       host_labels_;  // staging, used when the device is not the host
 };

@@ -101,6 +101,56 @@ void Output::interval(const Progress& progress, double epoch, double lr,
   context_.timers.reset();
 }
 
+void Output::refused(const Progress& progress, const std::string& why) {
+  context_.log.warn("step {} was refused: {}; going on with more damping", progress.step + 1, why);
+}
+
+void Output::curvature(const Progress& progress, optim::Optimizer& optimizer) {
+  const std::optional<optim::CurvatureCost> cost = optimizer.cost();
+  if (!cost) return;
+  if (metrics_) {
+    nlohmann::ordered_json row;
+    row["kind"] = "curvature";
+    row["step"] = progress.step;
+    row["damping"] = cost->damping;
+    row["kl_clip_factor"] = cost->clip;
+    row["kl_clipped_steps"] = cost->clipped;
+    row["refused_steps"] = cost->refused;
+    row["seconds_factors"] = cost->factor_seconds;
+    row["seconds_inverses"] = cost->inverse_seconds;
+    row["seconds_precondition"] = cost->precondition_seconds;
+    row["seconds_exchange"] = cost->exchange_seconds;
+    row["bytes_factors"] = cost->factor_bytes;
+    row["bytes_inverses"] = cost->inverse_bytes;
+    row["bytes_directions"] = cost->direction_bytes;
+    metrics_->write(row);
+  }
+  const std::int64_t every = config_.diagnostics.layers_every;
+  if (every == 0 || intervals_++ % every != 0) return;
+  const double start = core::now_seconds();
+  for (const optim::CurvatureReport& layer : optimizer.report()) {
+    if (!metrics_) continue;
+    nlohmann::ordered_json row;
+    row["kind"] = "layer";
+    row["step"] = progress.step;
+    row["layer"] = layer.layer;
+    row["median_eigenvalue"] = layer.median_eigenvalue;
+    row["top_eigenvalue"] = layer.top_eigenvalue;
+    row["damping"] = layer.damping;
+    row["condition"] = layer.condition;
+    row["cosine"] = layer.cosine;
+    row["cholesky_retries"] = layer.retries;
+    row["factor_age"] = layer.factor_age;
+    row["inverse_age"] = layer.inverse_age;
+    row["interval"] = layer.interval;
+    row["owner"] = layer.owner;
+    metrics_->write(row);
+  }
+  const double seconds = core::now_seconds() - start;
+  pause_ += seconds;
+  interval_pause_ += seconds;
+}
+
 void Output::evaluation(const Progress& progress, double epoch, double seconds) {
   pause_ += seconds;
   interval_pause_ += seconds;

@@ -6,10 +6,11 @@
 #include <memory>
 #include <string>
 
-#include "comm/bucket_reducer.hpp"
+#include "comm/gradient_reducer.hpp"
 #include "io/data/loader.hpp"
 #include "io/report/metrics.hpp"
 #include "nn/graph.hpp"
+#include "optim/optimizer.hpp"
 #include "train/progress.hpp"
 #include "train/trainer.hpp"
 
@@ -25,6 +26,10 @@ class Output {
   void start(const Progress& progress, std::int64_t total_steps, double steps_per_epoch);
   void interval(const Progress& progress, double epoch, double lr,
                 const comm::ReducerStats& traffic);
+  /// Collective: what the optimizer tells about curvature, one record per layer and one for all.
+  void curvature(const Progress& progress, optim::Optimizer& optimizer);
+  /// A step was refused.
+  void refused(const Progress& progress, const std::string& why);
   void evaluation(const Progress& progress, double epoch, double seconds);
   void checkpoint(const Progress& progress, double seconds);
   /// Fills in the rates and the wall time, writes the closing line and status.json.
@@ -42,6 +47,7 @@ class Output {
   double start_ = 0, interval_start_ = 0;  // wall clock
   double pause_ = 0, interval_pause_ = 0;  // evaluation and checkpoints: not training
   double trained_samples_ = 0, steps_at_start_ = 0;
+  std::int64_t intervals_ = 0;                   // lines so far
   std::unique_ptr<report::MetricsLog> metrics_;  // rank 0
 };
 

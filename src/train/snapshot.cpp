@@ -77,6 +77,7 @@ checkpoint::State capture(const RunState& run) {
 void restore(const checkpoint::State& state, const std::string& file, const RunState& run) {
   restore_weights(state, file, run.graph, run.backend);
   copy_back(state, file, kOptimizer, run.optimizer.state(), run.backend);
+  run.optimizer.adopt_state();
   copy_back(state, file, kAverage, run.average.state(), run.backend);
   run.progress.restore(state.values, file);
   const auto count = state.values.find("average/count");

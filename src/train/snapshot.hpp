@@ -22,12 +22,12 @@ struct RunState {
   api::Backend& backend;
 };
 
-/// Copies everything into host memory. @throws NumericalError when a value is not finite: a
-/// checkpoint is a good one.
+/// Copies everything into host memory; the state of the optimizer was gathered before. @throws
+/// NumericalError when a value is not finite: a checkpoint is a good one.
 checkpoint::State capture(const RunState& run);
 
-/// The inverse of capture. @param file for messages. @throws DataError when names or shapes do not
-/// fit.
+/// The inverse of capture; the state of the optimizer was gathered before. @param file for
+/// messages. @throws DataError when names or shapes do not fit.
 void restore(const checkpoint::State& state, const std::string& file, const RunState& run);
 
 /// Weights and running statistics only: for evaluation, and to start from trained weights.

@@ -6,12 +6,11 @@
 #include <optional>
 
 #include "comm/agreement.hpp"
-#include "comm/bucket_reducer.hpp"
-#include "core/rng.hpp"
 #include "io/report/metrics.hpp"
 #include "train/evaluator.hpp"
 #include "train/output.hpp"
 #include "train/snapshot.hpp"
+#include "train/step.hpp"
 
 namespace isaribi::train {
 namespace fs = std::filesystem;
@@ -29,23 +28,6 @@ std::int64_t largest_slice(std::int64_t batch, int ranks) {
   return (batch + ranks - 1) / ranks;
 }
 
-/// What one optimizer step saw, summed over ranks.
-struct StepSums {
-  double loss = 0, correct = 0, samples = 0;
-  double order = 0;  ///< sum of order_hash over the samples: an exact integer below 2^53
-  bool stop = false;
-};
-
-/// 32 bits that depend on which sample stands where in the global batch; their sum does not depend
-/// on the ranks.
-double order_hash(std::int64_t part, std::int64_t position, std::int32_t id) {
-  const core::Words4 h =
-      core::philox4x32({{static_cast<std::uint32_t>(id), static_cast<std::uint32_t>(position),
-                         static_cast<std::uint32_t>(part), 0}},
-                       0, 0);
-  return h.w[0];
-}
-
 class Trainer {
  public:
   Trainer(const Config& config, const Context& context, const RunInputs& inputs,
@@ -59,8 +41,6 @@ class Trainer {
     return static_cast<double>(step) / static_cast<double>(steps_per_epoch_);
   }
   bool epoch_ends() const { return progress_.batch == 0; }
-  StepSums step();
-  void forward_backward(const data::Batch& batch, std::int64_t part, StepSums& sums);
   void advance_cursor();
   void between_steps(const StepSums& sums);
   void evaluate_now();
@@ -75,11 +55,11 @@ class Trainer {
   data::Loader loader_, test_loader_;
   std::unique_ptr<nn::Graph> graph_;
   Objective objective_;
-  Feed feed_;
+  Feed feed_;  ///< of evaluations
+  std::vector<nn::CurvedLayer> curved_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   optim::WeightAverage average_;
-  std::unique_ptr<comm::AllReducePlan> plan_;
-  comm::GradientReducer gradients_;
+  Step step_;
   std::int64_t micro_, steps_per_epoch_;
   optim::Schedule schedule_;
   Progress progress_;
@@ -159,15 +139,13 @@ Trainer::Trainer(const Config& config, const Context& context, const RunInputs& 
                              graph_options(config, context.comm.size()).max_batch, context.backend);
           })),
       feed_(context.backend),
-      optimizer_(together(context.comm,
-                          [&] {
-                            return optim::make_optimizer(config.optimizer, graph_->parameters(),
-                                                         context.backend);
-                          })),
+      curved_(graph_->curved_layers()),
+      optimizer_(optim::make_optimizer(
+          config.optimizer, config.kfac,
+          {graph_->parameters(), curved_, graph_->output_sample_shape().count()}, context.backend,
+          context.comm)),
       average_(config.average, graph_->parameters(), context.backend),
-      plan_(comm::make_allreduce_plan(config.comm.allreduce, context.comm)),
-      gradients_(context.comm, *plan_, graph_->flat_gradient(),
-                 static_cast<std::size_t>(config.comm.bucket_kb) * 1024),
+      step_(config, context, inputs, loader_, *graph_, objective_, *optimizer_),
       micro_(config.train.micro_batches),
       steps_per_epoch_(loader_.batches_per_epoch() / micro_),
       schedule_(config.schedule, config.optimizer.lr, config.train.epochs),
@@ -203,65 +181,6 @@ std::optional<checkpoint::Loaded> Trainer::find_checkpoint() {
   return found;
 }
 
-void Trainer::forward_backward(const data::Batch& batch, std::int64_t part, StepSums& sums) {
-  const std::int64_t first =
-      data::rank_slice(batch.global_size, context_.comm.rank(), context_.comm.size()).first;
-  for (std::int64_t i = 0; i < batch.ids.count(); ++i) {
-    sums.order += order_hash(part, first + i, batch.ids.data<std::int32_t>()[i]);
-  }
-  const DeviceBatch on_device = feed_.load(batch);
-  const std::int64_t global = batch.global_size * micro_;
-  const nn::Pass pass{.training = true,
-                      .seed = config_.run.seed,
-                      .step = static_cast<std::uint64_t>(progress_.step),
-                      .ids = on_device.ids,
-                      .global_batch = batch.global_size,
-                      .comm = &context_.comm,
-                      .backend = &context_.backend,
-                      .timers = &context_.timers};
-  {
-    auto phase = context_.timers.phase("forward");
-    const core::Tensor& out = graph_->forward(pass, on_device.images);
-    const Objective::Sums s = objective_.evaluate(out, on_device.images, on_device.labels,
-                                                  1.0 / static_cast<double>(global), true);
-    sums.loss += s.loss;
-    sums.correct += s.correct;
-    sums.samples += static_cast<double>(on_device.images.shape()[0]);
-  }
-  auto phase = context_.timers.phase("backward");
-  const bool last = part == micro_ - 1;
-  graph_->backward(pass, objective_.gradient(), part > 0,
-                   [&](std::int64_t begin, std::int64_t end) {
-                     if (!last) return;
-                     gradients_.ready(begin, end);
-                     gradients_.progress();
-                   });
-}
-
-StepSums Trainer::step() {
-  StepSums sums;
-  for (std::int64_t part = 0; part < micro_; ++part) {
-    const data::Batch* batch;
-    {
-      auto phase = context_.timers.phase("data");
-      batch = loader_.next();
-    }
-    forward_backward(*batch, part, sums);
-  }
-  auto phase = context_.timers.phase("communicate");
-  core::Tensor agreed = core::Tensor::zeros({5}, core::DType::f64);
-  double* a = agreed.data<double>();
-  a[0] = sums.loss;
-  a[1] = sums.correct;
-  a[2] = sums.samples;
-  a[3] = inputs_.stop_reason && !inputs_.stop_reason().empty() ? 1.0 : 0.0;
-  a[4] = sums.order;
-  gradients_.finish();
-  context_.comm.all_reduce(agreed, comm::ReduceOp::sum);
-  sums = {.loss = a[0], .correct = a[1], .samples = a[2], .order = a[4], .stop = a[3] > 0};
-  return sums;
-}
-
 void Trainer::advance_cursor() {
   ++progress_.step;
   progress_.batch += micro_;
@@ -289,6 +208,7 @@ void Trainer::save_now() {
   if (saved_step_ == progress_.step) return;
   auto phase = context_.timers.phase("checkpoint");
   const double start = core::now_seconds();
+  optimizer_->gather_state();
   checkpoint::State s = together(context_.comm, [&] { return capture(state()); });
   s.values["seed"] = static_cast<std::int64_t>(config_.run.seed);
   s.values["data/digest"] = train_info_.digest;
@@ -303,7 +223,7 @@ void Trainer::save_now() {
 }
 
 void Trainer::between_steps(const StepSums& sums) {
-  progress_.interval_loss += sums.loss;
+  if (std::isfinite(sums.loss)) progress_.interval_loss += sums.loss;
   progress_.interval_correct += sums.correct;
   progress_.interval_samples += sums.samples;
   progress_.order =
@@ -315,9 +235,10 @@ void Trainer::between_steps(const StepSums& sums) {
           .w[0];
   if (progress_.step % config_.train.log_every == 0 || progress_.step == total_steps()) {
     output_.interval(progress_, epoch_of(progress_.step),
-                     schedule_.lr(epoch_of(progress_.step - 1)), gradients_.stats());
+                     schedule_.lr(epoch_of(progress_.step - 1)), step_.gradients().stats());
+    output_.curvature(progress_, *optimizer_);
     progress_.clear_interval();
-    gradients_.reset_stats();
+    step_.gradients().reset_stats();
   }
   const std::int64_t every = config_.train.eval_every;
   if (every > 0 ? progress_.step % every == 0 : epoch_ends()) evaluate_now();
@@ -328,6 +249,7 @@ void Trainer::between_steps(const StepSums& sums) {
 Outcome Trainer::run() {
   const std::optional<checkpoint::Loaded> found = find_checkpoint();
   if (found) {
+    optimizer_->gather_state();
     comm::run_together(context_.comm, [&] { restore(found->state, found->path, state()); });
     context_.log.info("restarted from {}: step {}, epoch {:.2f}", found->path, progress_.step,
                       epoch_of(progress_.step));
@@ -343,18 +265,11 @@ Outcome Trainer::run() {
   bool stop = false;
   while (progress_.step < total_steps() && !stop) {
     if (inputs_.on_step) inputs_.on_step(progress_.step);
-    const StepSums sums = step();
-    if (!std::isfinite(sums.loss)) {
-      throw core::NumericalError(
-          "the loss is " + std::to_string(sums.loss) + " at step " +
-              std::to_string(progress_.step + 1) + "; the step was refused",
-          "the last good checkpoint is kept: lower optimizer/lr, lengthen schedule/warmup_epochs "
-          "or set optimizer/clip_norm");
-    }
-    {
-      auto phase = context_.timers.phase("update");
-      optimizer_->step(schedule_.lr(epoch_of(progress_.step)), progress_.step + 1);
+    const StepSums sums = step_.run(progress_.step, schedule_.lr(epoch_of(progress_.step)));
+    if (sums.refused.empty()) {
       average_.update(epoch_of(progress_.step + 1));
+    } else {
+      output_.refused(progress_, sums.refused);
     }
     advance_cursor();
     between_steps(sums);

@@ -9,7 +9,7 @@
 using namespace isaribi;
 using namespace isaribi::mpi_test;
 using comm::Communicator;
-using comm::GradientReducer;
+using comm::BucketReducer;
 
 namespace {
 
@@ -33,7 +33,7 @@ template <typename T>
 void sums_of(Communicator& world, std::int64_t count, std::size_t bucket_bytes) {
   const auto plan = comm::make_allreduce_plan("mpi", world);
   const core::Tensor flat({count}, core::dtype_of<T>);
-  GradientReducer reducer(world, *plan, flat, bucket_bytes);
+  BucketReducer reducer(world, *plan, flat, bucket_bytes);
   for (int step = 0; step < 3; ++step) {
     fill<T>(flat, world.rank(), step);
     const std::int64_t stride = 1 + count / (3 + step);  // layers of another size each step
@@ -61,7 +61,7 @@ void equal_to_direct_sum(Communicator& world) {
 void sends_before_the_end(Communicator& world) {
   const auto plan = comm::make_allreduce_plan("mpi", world);
   const core::Tensor flat = core::Tensor::zeros({4096}, core::DType::f32);
-  GradientReducer reducer(world, *plan, flat, 4096);
+  BucketReducer reducer(world, *plan, flat, 4096);
   expect_equal(reducer.bucket_count(), std::size_t{4});
   const bool alone = world.size() == 1;
   reducer.ready(0, 1023);
@@ -75,7 +75,7 @@ void sends_before_the_end(Communicator& world) {
 
 void a_gap_is_an_error(Communicator& world) {
   const auto plan = comm::make_allreduce_plan("mpi", world);
-  GradientReducer reducer(world, *plan, core::Tensor::zeros({10}, core::DType::f32), 8);
+  BucketReducer reducer(world, *plan, core::Tensor::zeros({10}, core::DType::f32), 8);
   bool refused = false;
   try {
     reducer.ready(2, 4);

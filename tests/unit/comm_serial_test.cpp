@@ -55,7 +55,7 @@ TEST_CASE("gradients of one rank stay as they are") {
   const auto plan = comm::make_allreduce_plan("mpi", runtime.world());
   const core::Tensor flat({10}, core::DType::f32);
   std::iota(flat.data<float>(), flat.data<float>() + 10, 0.0f);
-  comm::GradientReducer reducer(runtime.world(), *plan, flat, 8);
+  comm::BucketReducer reducer(runtime.world(), *plan, flat, 8);
   reducer.ready(0, 10);
   reducer.finish();
   CHECK(flat.data<float>()[9] == 9.0f);

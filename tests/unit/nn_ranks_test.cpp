@@ -41,6 +41,10 @@ class ThreadCommunicator final : public comm::Communicator {
   comm::Request start_all_reduce(core::Tensor, comm::ReduceOp) override { unused(); }
   void all_reduce(std::span<std::int64_t>, comm::ReduceOp) override { unused(); }
   void all_gather(std::span<const std::byte>, std::span<std::byte>) override { unused(); }
+  comm::Request start_all_to_all_v(core::Tensor, std::span<const std::int64_t>, core::Tensor,
+                                   std::span<const std::int64_t>) override {
+    unused();
+  }
   std::unique_ptr<Communicator> split_node() override { unused(); }
   std::unique_ptr<Communicator> split(int) override { unused(); }
   std::unique_ptr<Communicator> duplicate() override { unused(); }

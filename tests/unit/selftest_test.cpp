@@ -109,6 +109,7 @@ class WrongSlope final : public api::ElementwiseOps {
     for (std::int64_t i = 0; i < a.dx.count(); ++i) perturb(a.dx, i, 0.01);
   }
   void do_add(const api::Add& a) override { right_.add(a); }
+  void do_multiply(const api::Multiply& a) override { right_.multiply(a); }
   void do_axpby(const api::Axpby& a) override { right_.axpby(a); }
   void do_fill(const api::Fill& a) override { right_.fill(a); }
   void do_add_bias(const api::AddBias& a) override { right_.add_bias(a); }

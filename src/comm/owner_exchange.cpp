@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+#include "comm/owner_exchange.hpp"
+
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "core/timer.hpp"
+
+namespace isaribi::comm {
+namespace {
+
+using core::DType;
+
+constexpr std::int64_t kWord = 4;  // f32 and f64 travel as words of this many bytes, unchanged
+constexpr std::size_t kDefaultBucket = std::size_t{1} << 20;
+
+std::byte* bytes_of(const core::Tensor& t) {
+  return static_cast<std::byte*>(t.raw());
+}
+
+/// Elements between the types a bucket may mix; `from` and `to` are packed, not aligned.
+template <typename From, typename To>
+void convert(const std::byte* from, std::byte* to, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    From x;
+    std::memcpy(&x, from + static_cast<std::size_t>(i) * sizeof(From), sizeof(From));
+    To y;
+    if constexpr (std::is_same_v<To, core::Half> || std::is_same_v<To, core::BFloat16>) {
+      y = To(static_cast<float>(x));
+    } else {
+      y = static_cast<To>(x);
+    }
+    std::memcpy(to + static_cast<std::size_t>(i) * sizeof(To), &y, sizeof(To));
+  }
+}
+
+void pack(const core::Tensor& tensor, DType wire, std::byte* to) {
+  const auto* from = static_cast<const std::byte*>(tensor.raw());
+  const std::int64_t n = tensor.count();
+  const bool wide = tensor.dtype() == DType::f64;
+  if (wire == tensor.dtype()) {
+    if (n > 0) std::memcpy(to, from, tensor.bytes());
+  } else if (wire == DType::f32) {
+    wide ? convert<double, float>(from, to, n) : convert<float, float>(from, to, n);
+  } else if (wire == DType::bf16) {
+    wide ? convert<double, core::BFloat16>(from, to, n)
+         : convert<float, core::BFloat16>(from, to, n);
+  } else if (wire == DType::f16) {
+    wide ? convert<double, core::Half>(from, to, n) : convert<float, core::Half>(from, to, n);
+  } else {
+    throw core::InternalError("OwnerReducer cannot send " + std::string(core::name_of(wire)));
+  }
+}
+
+template <typename Wire>
+void add_as(const std::byte* from, std::vector<double>& sum) {
+  for (std::size_t i = 0; i < sum.size(); ++i) {
+    Wire x;
+    std::memcpy(&x, from + i * sizeof(Wire), sizeof(Wire));
+    if constexpr (std::is_same_v<Wire, double>) {
+      sum[i] += x;
+    } else {
+      sum[i] += static_cast<double>(static_cast<float>(x));
+    }
+  }
+}
+
+void add_wire(DType wire, const std::byte* from, std::vector<double>& sum) {
+  switch (wire) {
+    case DType::f64:
+      return add_as<double>(from, sum);
+    case DType::f32:
+      return add_as<float>(from, sum);
+    case DType::bf16:
+      return add_as<core::BFloat16>(from, sum);
+    default:
+      return add_as<core::Half>(from, sum);
+  }
+}
+
+void store(const std::vector<double>& sum, const core::Tensor& to) {
+  if (to.dtype() == DType::f64) {
+    std::copy(sum.begin(), sum.end(), to.data<double>());
+  } else {
+    float* out = to.data<float>();
+    for (std::size_t i = 0; i < sum.size(); ++i) out[i] = static_cast<float>(sum[i]);
+  }
+}
+
+}  // namespace
+
+OwnerReducer::OwnerReducer(Communicator& comm, std::size_t bucket_bytes)
+    : comm_(comm), bucket_bytes_(bucket_bytes) {}
+
+void OwnerReducer::add(const core::Tensor& tensor, int owner, core::DType wire) {
+  if (comm_.size() == 1) return;
+  waiting_.push_back({tensor, owner, wire});
+  waiting_bytes_ += static_cast<std::size_t>(tensor.count()) * core::size_of(wire);
+  if (waiting_bytes_ >= bucket_bytes_) flush();
+  progress();
+}
+
+void OwnerReducer::flush() {
+  if (waiting_.empty()) return;
+  const auto ranks = static_cast<std::size_t>(comm_.size());
+  Bucket bucket;
+  bucket.items = std::exchange(waiting_, {});
+  waiting_bytes_ = 0;
+  bucket.send_bytes.assign(ranks, 0);
+  for (const Item& item : bucket.items) {
+    bucket.send_bytes[static_cast<std::size_t>(item.owner)] +=
+        item.tensor.count() * static_cast<std::int64_t>(core::size_of(item.wire));
+  }
+  const auto me = static_cast<std::size_t>(comm_.rank());
+  bucket.receive_bytes.assign(ranks, bucket.send_bytes[me]);
+  std::int64_t total = 0;
+  std::vector<std::int64_t> offset;
+  for (std::size_t r = 0; r < ranks; ++r) {
+    offset.push_back(total);
+    total += bucket.send_bytes[r];
+    if (r != me) bytes_sent_ += bucket.send_bytes[r];
+  }
+  bucket.send = core::Tensor({total}, core::DType::u8);
+  bucket.receive =
+      core::Tensor({bucket.send_bytes[me] * static_cast<std::int64_t>(ranks)}, core::DType::u8);
+  for (const Item& item : bucket.items) {
+    std::int64_t& at = offset[static_cast<std::size_t>(item.owner)];
+    pack(item.tensor, item.wire, bytes_of(bucket.send) + at);
+    at += item.tensor.count() * static_cast<std::int64_t>(core::size_of(item.wire));
+  }
+  bucket.request = comm_.start_all_to_all_v(bucket.send, bucket.send_bytes, bucket.receive,
+                                            bucket.receive_bytes);
+  under_way_.push_back(std::move(bucket));
+}
+
+void OwnerReducer::progress() {
+  for (Bucket& bucket : under_way_) bucket.request.test();
+}
+
+// The parts of all ranks in rank order.
+void OwnerReducer::add_up(const Bucket& bucket) const {
+  const int me = comm_.rank();
+  const std::int64_t mine = bucket.send_bytes[static_cast<std::size_t>(me)];
+  std::int64_t at = 0;
+  std::vector<double> sum;
+  for (const Item& item : bucket.items) {
+    if (item.owner != me) continue;
+    sum.assign(static_cast<std::size_t>(item.tensor.count()), 0.0);
+    for (int r = 0; r < comm_.size(); ++r)
+      add_wire(item.wire, bytes_of(bucket.receive) + r * mine + at, sum);
+    store(sum, item.tensor);
+    at += item.tensor.count() * static_cast<std::int64_t>(core::size_of(item.wire));
+  }
+}
+
+void OwnerReducer::finish() {
+  flush();
+  for (Bucket& bucket : under_way_) {
+    bucket.request.wait();
+    add_up(bucket);
+  }
+  under_way_.clear();
+}
+
+ScatterReducer::ScatterReducer(Communicator& comm, core::Tensor gradients,
+                               std::vector<Range> ranges, std::size_t bucket_bytes)
+    : reducer_(comm, bucket_bytes > 0 ? bucket_bytes : kDefaultBucket),
+      gradients_(std::move(gradients)),
+      ranges_(std::move(ranges)) {
+  std::int64_t end = 0;
+  for (const Range& range : ranges_) {
+    if (range.begin != end) throw core::InternalError("ScatterReducer: ranges with gaps");
+    end = range.end;
+  }
+  if (end != gradients_.count())
+    throw core::InternalError("ScatterReducer: ranges do not cover the gradients");
+}
+
+void ScatterReducer::ready(std::int64_t, std::int64_t end) {
+  const std::int64_t sent = reducer_.bytes_sent();
+  for (; next_ < ranges_.size() && ranges_[next_].end <= end; ++next_) {
+    const Range& range = ranges_[next_];
+    reducer_.add(gradients_.slice(range.begin, {range.end - range.begin}), range.owner,
+                 gradients_.dtype());
+  }
+  stats_.bytes += reducer_.bytes_sent() - sent;
+}
+
+void ScatterReducer::finish() {
+  const double start = core::now_seconds();
+  ready(0, gradients_.count());
+  const std::int64_t before = reducer_.bytes_sent();
+  reducer_.finish();
+  stats_.bytes += reducer_.bytes_sent() - before;
+  stats_.exposed_seconds += core::now_seconds() - start;
+  ++stats_.steps;
+  next_ = 0;
+}
+
+std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors) {
+  if (comm.size() == 1) return 0;
+  std::vector<std::int64_t> bytes(static_cast<std::size_t>(comm.size()), 0);
+  for (const Owned& o : tensors)
+    bytes[static_cast<std::size_t>(o.owner)] += static_cast<std::int64_t>(o.tensor.bytes());
+  std::int64_t total = 0;
+  std::vector<std::int64_t> offset;
+  for (const std::int64_t b : bytes) {
+    offset.push_back(total);
+    total += b;
+  }
+  const core::Tensor all({total / kWord}, core::DType::f32);
+  const auto each = [&](auto&& use) {
+    std::vector<std::int64_t> at = offset;
+    for (const Owned& o : tensors) {
+      std::int64_t& place = at[static_cast<std::size_t>(o.owner)];
+      if (o.tensor.bytes() > 0) use(o, bytes_of(all) + place);
+      place += static_cast<std::int64_t>(o.tensor.bytes());
+    }
+  };
+  const int me = comm.rank();
+  each([&](const Owned& o, std::byte* at) {
+    if (o.owner == me) std::memcpy(at, o.tensor.raw(), o.tensor.bytes());
+  });
+  std::vector<std::int64_t> words;
+  for (const std::int64_t b : bytes) words.push_back(b / kWord);
+  const auto mine = static_cast<std::size_t>(comm.rank());
+  comm.all_gather_v(all.slice(offset[mine] / kWord, {words[mine]}), words, all);
+  each([&](const Owned& o, std::byte* at) {
+    if (o.owner != me) std::memcpy(o.tensor.raw(), at, o.tensor.bytes());
+  });
+  return bytes[static_cast<std::size_t>(me)] * (comm.size() - 1);
+}
+
+}  // namespace isaribi::comm

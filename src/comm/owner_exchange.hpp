@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// Sums that only one rank needs, and results that only one rank has. Tensors are packed into
+// buckets; a bucket of sums leaves as one reduce-scatter-v as soon as it is full, while the
+// computation goes on. The reduce-scatter is a direct exchange, P - 1 messages of what each owner
+// needs, n (P - 1) / P bytes sent as in a ring, and the owner adds in rank order: the same bits
+// whoever owns what.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "comm/gradient_reducer.hpp"
+#include "core/tensor.hpp"
+
+namespace isaribi::comm {
+
+/// A tensor in host memory and the rank it belongs to.
+struct Owned {
+  core::Tensor tensor;  ///< f32 or f64; the same shape on every rank
+  int owner = 0;
+};
+
+/// Sums tensors onto their owners. Every rank adds the same tensors in the same order. One rank
+/// alone sends nothing.
+class OwnerReducer {
+ public:
+  /// @param wire type of the payload: that of the tensors, or f32, bf16 or f16 to send less; sums
+  /// are made in f64 in any case. @param bucket_bytes of payload that leave together.
+  OwnerReducer(Communicator& comm, std::size_t bucket_bytes);
+
+  /// The tensor must stay as it is until finish().
+  void add(const core::Tensor& tensor, int owner, core::DType wire);
+  /// Lets what is under way move on; cheap.
+  void progress();
+  /// Waits for all: owners then hold the sums, other ranks what they added.
+  void finish();
+  /// Payload bytes that this rank sent to others since construction.
+  std::int64_t bytes_sent() const { return bytes_sent_; }
+
+ private:
+  struct Item {
+    core::Tensor tensor;
+    int owner;
+    core::DType wire;
+  };
+  struct Bucket {
+    std::vector<Item> items;
+    core::Tensor send, receive;                           ///< u8
+    std::vector<std::int64_t> send_bytes, receive_bytes;  ///< per rank
+    Request request;
+  };
+  void flush();
+  void add_up(const Bucket& bucket) const;
+
+  Communicator& comm_;
+  std::size_t bucket_bytes_;
+  std::vector<Item> waiting_;
+  std::size_t waiting_bytes_ = 0;
+  std::vector<Bucket> under_way_;
+  std::int64_t bytes_sent_ = 0;
+};
+
+/// Gradients summed onto their owners only: the first half of an allreduce, a range at a time.
+class ScatterReducer final : public GradientReducer {
+ public:
+  /// Elements [begin, end) of the flat gradient belong to `owner`.
+  struct Range {
+    std::int64_t begin = 0, end = 0;
+    int owner = 0;
+  };
+  /// @param ranges in increasing order, without gaps. @param bucket_bytes 0 chooses 1 MiB
+  ScatterReducer(Communicator& comm, core::Tensor gradients, std::vector<Range> ranges,
+                 std::size_t bucket_bytes = 0);
+  void ready(std::int64_t begin, std::int64_t end) override;
+  void progress() override { reducer_.progress(); }
+  void finish() override;
+
+ private:
+  OwnerReducer reducer_;
+  core::Tensor gradients_;
+  std::vector<Range> ranges_;
+  std::size_t next_ = 0;  ///< range of this step
+};
+
+/// Collective: gives every rank the tensors of their owners (an allgather-v). @return payload bytes
+/// that this rank sent, each counted once per other rank's share of a ring: own bytes (P - 1).
+std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors);
+
+}  // namespace isaribi::comm

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+#include "optim/kfac/inverse.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+
+namespace isaribi::optim::kfac {
+namespace {
+
+using core::DType;
+using core::Tensor;
+
+/// One factor of a block, for inversion.
+struct Side {
+  const Statistic& statistic;
+  std::int64_t groups() const { return statistic.shape[0]; }
+  std::int64_t dim() const { return statistic.shape[1]; }
+};
+
+template <typename T>
+void fill_symmetric(const double* packed, double damping, std::int64_t dim, T* full) {
+  for (std::int64_t i = 0; i < dim; ++i) {
+    for (std::int64_t j = 0; j < i; ++j) {
+      const T value = static_cast<T>(*packed++);
+      full[i * dim + j] = full[j * dim + i] = value;
+    }
+    full[i * dim + i] = static_cast<T>(*packed++ + damping);
+  }
+}
+
+Tensor on_host(const Tensor& t, api::Backend& backend) {
+  if (t.device().kind == core::Device::Kind::host) return t;
+  Tensor host(t.shape(), t.dtype());
+  backend.copy(t, host);
+  backend.synchronize();
+  return host;
+}
+
+Tensor on_device(const Tensor& host, api::Backend& backend) {
+  const Tensor device = backend.make(host.shape(), host.dtype());
+  backend.copy(host, device);
+  backend.synchronize();
+  return device;
+}
+
+bool finite(const Tensor& host) {
+  const auto all = [&](const auto* x) {
+    return std::all_of(x, x + host.count(), [](auto v) { return std::isfinite(v); });
+  };
+  return host.dtype() == DType::f64 ? all(host.data<double>()) : all(host.data<float>());
+}
+
+/// (X + damping I)^-1 of one group by Cholesky, or an undefined tensor when it is not positive
+/// definite to working precision.
+Tensor by_cholesky(const Side& side, std::int64_t k, double damping, DType type,
+                   api::Backend& backend) {
+  const Tensor a =
+      on_device(unpacked(side.statistic.average, k, side.dim(), damping, type), backend);
+  if (backend.linalg().cholesky({.a = a}) != 0) return {};
+  if (backend.linalg().cholesky_inverse({.a = a}) != 0) return {};
+  return finite(on_host(a, backend)) ? a : Tensor();
+}
+
+/// Eigenvectors (columns) and eigenvalues of one group in f64; negative ones, which only rounding
+/// makes, become 0. @return false when they were not found.
+bool eigen_of(const Side& side, std::int64_t k, api::Backend& backend, Tensor& vectors,
+              Tensor& values) {
+  vectors = on_device(unpacked(side.statistic.average, k, side.dim(), 0.0, DType::f64), backend);
+  const Tensor w = backend.make({side.dim()}, DType::f64);
+  if (backend.linalg().symmetric_eigen({.a = vectors, .w = w}) != 0) return false;
+  values = on_host(w, backend);
+  double* d = values.data<double>();
+  for (std::int64_t i = 0; i < side.dim(); ++i) d[i] = std::max(d[i], 0.0);
+  return finite(values) && finite(on_host(vectors, backend));
+}
+
+/// The same inverse from eigenvalues: V diag(1 / (d + damping)) V^T.
+Tensor by_eigenvalues(const Side& side, std::int64_t k, double damping, DType type,
+                      api::Backend& backend) {
+  Tensor vectors, values;
+  if (!eigen_of(side, k, backend, vectors, values)) return {};
+  const std::int64_t dim = side.dim();
+  const Tensor scaled = Tensor(vectors.shape(), DType::f64);
+  const Tensor v = on_host(vectors, backend);
+  for (std::int64_t i = 0; i < dim * dim; ++i) {
+    scaled.data<double>()[i] =
+        v.data<double>()[i] / std::sqrt(values.data<double>()[i % dim] + damping);
+  }
+  const Tensor root = on_device(scaled, backend);
+  const Tensor inverse = backend.make({dim, dim}, DType::f64);
+  backend.linalg().syrk({.a = root, .c = inverse});
+  const Tensor result = backend.make({dim, dim}, type);
+  backend.elementwise().axpby({.alpha = 1.0, .x = inverse, .beta = 0.0, .y = result});
+  return result;
+}
+
+/// All groups of one factor at one damping; false when one fails.
+bool invert_side(const Side& side, double damping, DType type, bool eigenvalues,
+                 api::Backend& backend, const Tensor& result) {
+  for (std::int64_t k = 0; k < side.groups(); ++k) {
+    const Tensor one = eigenvalues ? by_eigenvalues(side, k, damping, type, backend)
+                                   : by_cholesky(side, k, damping, type, backend);
+    if (!one.defined()) return false;
+    backend.copy(one, Block::group(result, k));
+  }
+  backend.synchronize();
+  return true;
+}
+
+double mean_of(const Statistic& s) {
+  return s.exists() ? mean_diagonal(s.average, s.shape[0], s.shape[1]) : 1.0;
+}
+
+bool try_both(Block& block, double lambda, bool eigenvalues, api::Backend& backend) {
+  const DType type = block.gradient.dtype();
+  const bool only_a = !block.g.exists();  // FOOF: F = A x I
+  const FactorDamping damping = only_a ? FactorDamping{.a = lambda, .g = 0}
+                                       : split_damping(lambda, mean_of(block.a), mean_of(block.g));
+  const Tensor a = backend.make(block.a.shape, type);
+  if (!invert_side({block.a}, damping.a, type, eigenvalues, backend, a)) return false;
+  if (!only_a) {
+    const Tensor g = backend.make(block.g.shape, type);
+    if (!invert_side({block.g}, damping.g, type, eigenvalues, backend, g)) return false;
+    backend.copy(g, block.inverse.g);
+  }
+  backend.copy(a, block.inverse.a);
+  backend.synchronize();
+  return true;
+}
+
+bool decompose(const Side& side, const Tensor& values, const Tensor& result,
+               api::Backend& backend) {
+  std::vector<Tensor> vectors(static_cast<std::size_t>(side.groups())), diagonals(vectors.size());
+  for (std::int64_t k = 0; k < side.groups(); ++k) {
+    const auto i = static_cast<std::size_t>(k);
+    if (!eigen_of(side, k, backend, vectors[i], diagonals[i])) return false;
+  }
+  for (std::int64_t k = 0; k < side.groups(); ++k) {
+    const auto i = static_cast<std::size_t>(k);
+    backend.elementwise().axpby(
+        {.alpha = 1.0, .x = vectors[i], .beta = 0.0, .y = Block::group(result, k)});
+    std::copy_n(diagonals[i].data<double>(), side.dim(), values.data<double>() + k * side.dim());
+  }
+  backend.synchronize();
+  return true;
+}
+
+void invert_eigen(Block& block, api::Backend& backend) {
+  if (!decompose({block.a}, block.inverse.values_a, block.inverse.a, backend) ||
+      !decompose({block.g}, block.inverse.values_g, block.inverse.g, backend)) {
+    ++block.inverse.report.kept;
+  }
+}
+
+void invert_cholesky(Block& block, const KfacSettings& settings, double lambda,
+                     api::Backend& backend) {
+  InverseReport& report = block.inverse.report;
+  constexpr int kRetries = 3;
+  for (int attempt = 0; attempt <= kRetries; ++attempt, lambda *= 10) {
+    report.damping = lambda;
+    if (try_both(block, lambda, false, backend)) return;
+    ++report.retries;
+  }
+  report.damping = std::min(lambda / 10, settings.damping_max);
+  ++report.eigen;
+  if (!try_both(block, report.damping, true, backend)) ++report.kept;
+}
+
+}  // namespace
+
+double mean_diagonal(const Tensor& packed, std::int64_t groups, std::int64_t dim) {
+  double sum = 0;
+  const double* x = packed.data<double>();
+  for (std::int64_t k = 0; k < groups; ++k, x += dim * (dim + 1) / 2) {
+    for (std::int64_t i = 0; i < dim; ++i) sum += x[i * (i + 3) / 2];
+  }
+  return sum / static_cast<double>(groups * dim);
+}
+
+Tensor unpacked(const Tensor& packed, std::int64_t k, std::int64_t dim, double damping,
+                DType type) {
+  const double* from = packed.data<double>() + k * (dim * (dim + 1) / 2);
+  Tensor full({dim, dim}, type);
+  if (type == DType::f64) {
+    fill_symmetric(from, damping, dim, full.data<double>());
+  } else {
+    fill_symmetric(from, damping, dim, full.data<float>());
+  }
+  return full;
+}
+
+void invert(Block& block, const KfacSettings& settings, double lambda, std::int64_t step,
+            api::Backend& backend) {
+  block.inverse.step = step;
+  block.inverse.report = {.damping = lambda};
+  if (!block.affine()) {
+    std::copy_n(block.g.average.data<double>(), block.g.average.count(),
+                block.inverse.norm.data<double>());
+  } else if (settings.inverse == "eigen") {
+    invert_eigen(block, backend);
+  } else {
+    invert_cholesky(block, settings, lambda, backend);
+  }
+}
+
+void renew_divisors(Block& block, double lambda, api::Backend& backend) {
+  Inverse& inverse = block.inverse;
+  const std::int64_t groups = block.shape.groups, rows = block.shape.outputs,
+                     columns = block.columns();
+  const DType type = block.gradient.dtype();
+  const bool moments = block.moments.updates > 0;
+  Tensor host({groups, rows, columns}, type);
+  for (std::int64_t i = 0; i < host.count(); ++i) {
+    const std::int64_t k = i / (rows * columns), r = i / columns % rows, c = i % columns;
+    const double s = moments ? block.moments.average.data<double>()[i]
+                             : inverse.values_g.data<double>()[k * rows + r] *
+                                   inverse.values_a.data<double>()[k * columns + c];
+    const double value = 1.0 / (s + lambda);
+    if (type == DType::f64) {
+      host.data<double>()[i] = value;
+    } else {
+      host.data<float>()[i] = static_cast<float>(value);
+    }
+  }
+  backend.copy(host, inverse.divisors);
+  backend.synchronize();
+}
+
+}  // namespace isaribi::optim::kfac

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// From averaged factors to what preconditions: damped inverses by Cholesky (factored Tikhonov), or
+// eigenvectors (exact Tikhonov, EKFAC). An inversion that fails is tried again with ten times the
+// damping, then by eigenvalues in f64, and if that fails, too, the previous one is kept.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/api/backend.hpp"
+#include "optim/kfac/block.hpp"
+#include "optim/kfac/damping.hpp"
+#include "optim/kfac/settings.hpp"
+
+namespace isaribi::optim::kfac {
+
+/// Renews block.inverse from the averages, which this rank must have. `step` is noted.
+void invert(Block& block, const KfacSettings& settings, double lambda, std::int64_t step,
+            api::Backend& backend);
+
+/// Eigen: block.inverse.divisors = 1 / (S + lambda), S the second moments of EKFAC once there are
+/// some, else d_g d_a^T. On every rank that works on the block, whenever S or lambda changes.
+void renew_divisors(Block& block, double lambda, api::Backend& backend);
+
+/// Mean of the diagonal over all groups of a packed symmetric average [groups, dim (dim + 1) / 2].
+double mean_diagonal(const core::Tensor& packed, std::int64_t groups, std::int64_t dim);
+
+/// Full matrices [dim, dim] of group k of a packed average, plus `damping` on the diagonal.
+core::Tensor unpacked(const core::Tensor& packed, std::int64_t k, std::int64_t dim, double damping,
+                      core::DType type);
+
+}  // namespace isaribi::optim::kfac

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT
+#include "optim/kfac/kfac.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+#include "core/timer.hpp"
+#include "optim/kfac/direction.hpp"
+#include "optim/kfac/inverse.hpp"
+
+namespace isaribi::optim::kfac {
+namespace {
+
+using core::Tensor;
+
+/// The settings with what the kind decides.
+KfacSettings resolved(Kind kind, KfacSettings settings) {
+  if (kind == Kind::ekfac) settings.inverse = "eigen";
+  if (kind == Kind::foof) settings.inverse = "cholesky";
+  return settings;
+}
+
+Placement place_blocks(const KfacSettings& settings, std::vector<Block>& blocks,
+                       api::Backend& backend, comm::Communicator& comm) {
+  const InverseCost cost = InverseCost::agreed(backend, comm);
+  std::vector<double> costs;
+  for (const Block& block : blocks) costs.push_back(cost.seconds(block));
+  Placement placement =
+      place(parse_scheme(settings.placement), settings.hybrid_fraction, costs, comm.size());
+  for (std::size_t i = 0; i < blocks.size(); ++i) blocks[i].owner = placement.owner[i];
+  return placement;
+}
+
+double value_at(const Tensor& t, std::int64_t i) {
+  return t.dtype() == core::DType::f64 ? t.data<double>()[i]
+                                       : static_cast<double>(t.data<float>()[i]);
+}
+
+bool all_finite(const Tensor& t) {
+  for (std::int64_t i = 0; i < t.count(); ++i) {
+    if (!std::isfinite(value_at(t, i))) return false;
+  }
+  return true;
+}
+
+/// |x - y| / |y| < alpha in the Frobenius norm of the packed elements.
+bool similar(const Tensor& x, const Tensor& y, double alpha) {
+  double difference = 0, size = 0;
+  for (std::int64_t i = 0; i < x.count(); ++i) {
+    const double d = x.data<double>()[i] - y.data<double>()[i];
+    difference += d * d;
+    size += y.data<double>()[i] * y.data<double>()[i];
+  }
+  return difference < alpha * alpha * size;
+}
+
+}  // namespace
+
+void check(Kind kind, const KfacSettings& settings, const Subject& subject, int ranks) {
+  const std::vector<Block> blocks = make_blocks(kind, settings, subject.layers);
+  const Placement placement = place(parse_scheme(settings.placement), settings.hybrid_fraction,
+                                    std::vector<double>(blocks.size(), 1.0), ranks);
+  if (kind == Kind::ekfac && placement.workers != ranks) {
+    throw core::UsageError(
+        fmt::format("ekfac projects every sample: each rank needs all eigenvectors, which "
+                    "kfac/placement = \"{}\" does not give it",
+                    settings.placement),
+        "set kfac/placement = \"comm_opt\"");
+  }
+  static_cast<void>(Damping(settings));
+}
+
+Kfac::Kfac(Kind kind, const KfacSettings& settings, double l2, const Subject& subject,
+           api::Backend& backend, comm::Communicator& comm)
+    : kind_(kind),
+      settings_(resolved(kind, settings)),
+      l2_(l2),
+      parameters_(subject.parameters),
+      backend_(backend),
+      comm_(comm),
+      outputs_(subject.outputs),
+      blocks_(make_blocks(kind, settings_, subject.layers)),
+      placement_(place_blocks(settings_, blocks_, backend, comm)),
+      damping_(settings_) {
+  allocate(blocks_, placement_, comm.rank(), settings_, backend);
+  if (placement_.workers > 1) column_ = comm.split(placement_.column(comm.rank()));
+  if (placement_.columns() > 1) row_ = comm.split(placement_.row(comm.rank()));
+  tap_ = std::make_unique<Statistics>(blocks_, settings_, placement_, backend, comm);
+  for (const nn::CurvedLayer& curved : subject.layers) {
+    const auto block = std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) {
+      return b.shape.weight == curved.curvature->weight;
+    });
+    tap_->connect(*curved.layer, *curved.curvature,
+                  static_cast<std::size_t>(block - blocks_.begin()));
+  }
+}
+
+std::vector<Kfac::Entry> Kfac::statistics() {
+  std::vector<Entry> all;
+  for (Block& block : blocks_) {
+    for (Statistic* s : {&block.a, &block.g, &block.moments}) {
+      if (s->exists()) all.push_back({s, mine(block)});
+    }
+  }
+  return all;
+}
+
+Listening Kfac::begin_step(const StepInfo& info) {
+  info_ = info;
+  listening_ = false;
+  for (Block& block : blocks_) {
+    for (Statistic* s : {&block.a, &block.g, &block.moments}) {
+      s->wanted = s->exists() && s->refresh.due(info.step);
+    }
+    if (block.inverse.step == 0) block.moments.wanted = false;  // no basis to project on
+    listening_ = listening_ || block.a.wanted || block.g.wanted || block.moments.wanted;
+  }
+  if (!listening_) return {};
+  Listening listening{.tap = tap_.get()};
+  StepSamples samples{.global = info.samples, .parts = info.parts};
+  if (settings_.fisher == "monte_carlo" || settings_.fisher == "curvature_propagation") {
+    const bool draw = settings_.fisher == "monte_carlo";
+    listening.mode = draw ? api::FisherMode::sample : api::FisherMode::signs;
+    listening.passes = samples.draws = settings_.samples;
+  } else if (settings_.fisher == "exact") {
+    listening.mode = api::FisherMode::column;
+    listening.passes = outputs_;
+  }
+  if (kind_ == Kind::foof) listening.passes = 0;  // norms hear the gradient itself
+  samples.passes = std::max<std::int64_t>(1, listening.passes);
+  if (listening.passes == 0) samples.draws = 1;
+  tap_->begin(samples);
+  return listening;
+}
+
+std::vector<int> Kfac::gradient_owners() const {
+  if (!placement_.scatters_gradients()) return {};
+  std::vector<int> owners(parameters_.size(), 0);
+  for (const Block& block : blocks_) {
+    owners[block.shape.weight->id] = block.owner;
+    if (block.shape.bias != nullptr) owners[block.shape.bias->id] = block.owner;
+  }
+  return owners;
+}
+
+// average = e average + (1 - e) new with e = min(1 - 1/k, kfac/average) for the k-th one: the first
+// replaces, and the start has no weight later (Martens & Grosse 2015, section 5).
+Similarity Kfac::take(Statistic& s, double correction) const {
+  Tensor fresh(s.average.shape(), core::DType::f64);
+  double* x = fresh.data<double>();
+  for (std::int64_t i = 0; i < fresh.count(); ++i) x[i] = correction * value_at(s.packed, i);
+  const double k = static_cast<double>(s.updates + 1);
+  const double keep = std::min(1.0 - 1.0 / k, settings_.average);
+  double* average = s.average.data<double>();
+  for (std::int64_t i = 0; i < fresh.count(); ++i)
+    average[i] = keep == 0 ? x[i] : keep * average[i] + (1 - keep) * x[i];
+  if (!s.last.defined()) return {};
+  Similarity same;
+  same.to_last = s.updates > 0 && similar(fresh, s.last, settings_.similarity);
+  same.to_both =
+      same.to_last && s.updates > 1 && similar(fresh, s.before_last, settings_.similarity);
+  s.before_last = s.last;
+  s.last = fresh;
+  return same;
+}
+
+void Kfac::plan_next(Statistic& s, std::int64_t step, std::int64_t adapted) {
+  s.refresh.previous_interval = s.refresh.interval;
+  s.refresh.interval = settings_.refresh == "adaptive"
+                           ? adapted
+                           : planned_interval(settings_, settings_.factor_every, step);
+  s.refresh.last = step;
+  ++s.updates;
+}
+
+// New statistics into the averages of their owners. One reduction tells every rank whether all are
+// finite and, with adaptive intervals, when each is due again.
+std::string Kfac::renew_statistics(std::int64_t step) {
+  if (!listening_) return "";
+  const core::Stopwatch watch(cost_.exchange_seconds);
+  const std::int64_t sent = tap_->bytes_sent();
+  const double used = tap_->finish();
+  cost_.factor_bytes += tap_->bytes_sent() - sent;
+  const double correction = used > 0 ? static_cast<double>(info_.samples) / used : 1.0;
+  const std::vector<Entry> all = statistics();
+  const auto n = static_cast<std::int64_t>(all.size());
+  const Tensor broken = Tensor::zeros({n}, core::DType::f64);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto& [s, owned] = all[static_cast<std::size_t>(i)];
+    if (s->wanted && owned && !all_finite(s->packed)) broken.data<double>()[i] = 1;
+  }
+  comm_.all_reduce(broken, comm::ReduceOp::max);
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (broken.data<double>()[i] > 0)
+      return fmt::format("the statistic {} is not finite",
+                         all[static_cast<std::size_t>(i)].statistic->name);
+  }
+  const Tensor intervals = Tensor::zeros({n}, core::DType::f64);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto& [s, owned] = all[static_cast<std::size_t>(i)];
+    if (!s->wanted || !owned) continue;
+    const Similarity same = take(*s, correction);
+    intervals.data<double>()[i] = static_cast<double>(adaptive_interval(s->refresh, same));
+  }
+  if (settings_.refresh == "adaptive") comm_.all_reduce(intervals, comm::ReduceOp::max);
+  for (std::int64_t i = 0; i < n; ++i) {
+    Statistic& s = *all[static_cast<std::size_t>(i)].statistic;
+    if (s.wanted) plan_next(s, step, static_cast<std::int64_t>(intervals.data<double>()[i]));
+  }
+  return "";
+}
+
+void Kfac::renew_inverses(std::int64_t step) {
+  std::vector<std::size_t> renewed;
+  bool moments = false;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    const bool fresh = block.a.wanted || block.g.wanted;
+    const bool follows = settings_.refresh == "adaptive" || !block.affine();
+    const std::int64_t every = planned_interval(settings_, settings_.inverse_every, step);
+    const bool due =
+        block.inverse.step == 0 || (follows ? fresh : step >= block.inverse.step + every);
+    moments = moments || block.moments.wanted;
+    if (!due) continue;
+    renewed.push_back(i);
+    if (mine(block)) {
+      const core::Stopwatch watch(cost_.inverse_seconds);
+      invert(block, settings_, damping(), step, backend_);
+    }
+    block.inverse.step = step;
+    if (block.moments.exists()) block.moments.updates = 0;  // they belong to the old basis
+  }
+  if (!renewed.empty()) share_inverses(renewed);
+  if (moments) {
+    std::vector<comm::Owned> tensors;
+    for (const Block& block : blocks_) {
+      if (block.moments.wanted) tensors.push_back({block.moments.average, block.owner});
+    }
+    cost_.inverse_bytes += comm::share_owned(comm_, tensors);
+  }
+  divisors_stale_ = divisors_stale_ || moments || !renewed.empty();
+  renew_eigen_divisors();
+}
+
+// From owners to the other ranks of their columns.
+void Kfac::share_inverses(const std::vector<std::size_t>& renewed) {
+  if (!column_) return;
+  const core::Stopwatch watch(cost_.exchange_seconds);
+  std::vector<comm::Owned> tensors;
+  for (const std::size_t i : renewed) {
+    Inverse& inverse = blocks_[i].inverse;
+    if (!works(i)) continue;
+    const int owner = placement_.row(blocks_[i].owner);
+    for (const Tensor& t :
+         {inverse.a, inverse.g, inverse.values_a, inverse.values_g, inverse.norm}) {
+      if (t.defined()) tensors.push_back({t, owner});
+    }
+  }
+  cost_.inverse_bytes += comm::share_owned(*column_, tensors);
+}
+
+void Kfac::renew_eigen_divisors() {
+  if (settings_.inverse != "eigen") return;
+  if (!divisors_stale_ && divisor_damping_ == damping()) return;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    if (blocks_[i].affine() && works(i)) renew_divisors(blocks_[i], damping(), backend_);
+  }
+  divisor_damping_ = damping();
+  divisors_stale_ = false;
+}
+
+// Along rows: from the rank whose column works on the layer.
+void Kfac::share_directions() {
+  if (!row_) return;
+  const core::Stopwatch watch(cost_.exchange_seconds);
+  std::vector<comm::Owned> tensors;
+  for (const Block& block : blocks_)
+    tensors.push_back({block.direction, placement_.column(block.owner)});
+  cost_.direction_bytes += comm::share_owned(*row_, tensors);
+}
+
+void Kfac::share_reports() {
+  const auto n = static_cast<std::int64_t>(blocks_.size());
+  const Tensor all = Tensor::zeros({n, 3}, core::DType::f64);
+  double* row = all.data<double>();
+  for (const Block& block : blocks_) {
+    if (mine(block)) {
+      row[0] = block.report.product;
+      row[1] = block.report.gradient_square;
+      row[2] = block.report.direction_square;
+    }
+    row += 3;
+  }
+  if (comm_.size() > 1) comm_.all_reduce(all, comm::ReduceOp::sum);  // x + 0: exact in any order
+  row = all.data<double>();
+  for (Block& block : blocks_) {
+    block.report = {.product = row[0], .gradient_square = row[1], .direction_square = row[2]};
+    row += 3;
+  }
+}
+
+Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directions) {
+  Direction result;
+  result.refused = renew_statistics(step);
+  if (!result.refused.empty()) return result;
+  renew_inverses(step);
+  {
+    const core::Stopwatch watch(cost_.precondition_seconds);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      if (!works(i)) continue;
+      collect_gradient(blocks_[i], backend_);
+      kfac::precondition(blocks_[i], damping(), backend_);
+    }
+  }
+  share_reports();
+  for (const Block& block : blocks_) {
+    if (!std::isfinite(block.report.product) || !std::isfinite(block.report.direction_square)) {
+      result.refused = fmt::format("the direction of layer {} is not finite", block.name);
+      return result;
+    }
+    result.product += block.report.product;
+  }
+  share_directions();
+  for (const Block& block : blocks_) {
+    hand_out(block, directions[block.shape.weight->id],
+             block.shape.bias != nullptr ? directions[block.shape.bias->id] : Tensor(), backend_);
+  }
+  return result;
+}
+
+void Kfac::discard() {
+  if (listening_) tap_->finish();
+  listening_ = false;
+}
+
+bool Kfac::wants_trial(std::int64_t step) const {
+  return settings_.damping_schedule == "levenberg_marquardt" && step % settings_.lm_every == 0;
+}
+
+void Kfac::add_cost(CurvatureCost& cost) {
+  cost.factor_bytes += cost_.factor_bytes;
+  cost.inverse_bytes += cost_.inverse_bytes;
+  cost.direction_bytes += cost_.direction_bytes;
+  cost.factor_seconds += tap_->seconds();
+  cost.inverse_seconds += cost_.inverse_seconds;
+  cost.precondition_seconds += cost_.precondition_seconds;
+  cost.exchange_seconds += cost_.exchange_seconds;
+  cost.damping = damping();
+  tap_->clear_seconds();
+  cost_ = {};
+}
+
+}  // namespace isaribi::optim::kfac

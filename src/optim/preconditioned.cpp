@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// Descent along the directions of a preconditioner: U = P^-1 (grad + l2 w), shortened by nu =
+// min(1, sqrt(kappa / |lr^2 <U, grad>|)) so that the KL divergence of the step stays near kappa
+// (Martens & Grosse 2015; Ba et al. 2017), then momentum on U, decoupled decay, and weights before
+// batch norm brought back to their length (Osawa et al. 2019).
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "core/error.hpp"
+#include "optim/kinds.hpp"
+
+namespace isaribi::optim {
+namespace {
+
+class Preconditioned final : public Optimizer {
+ public:
+  Preconditioned(const OptimizerSettings& settings, const KfacSettings& kfac,
+                 const Subject& subject, std::unique_ptr<Preconditioner> preconditioner,
+                 api::Backend& backend)
+      : settings_(settings),
+        kfac_(kfac),
+        parameters_(subject.parameters),
+        backend_(backend),
+        preconditioner_(std::move(preconditioner)),
+        directions_(zeros_like(subject.parameters, backend)) {
+    if (settings.momentum > 0) velocity_ = zeros_like(parameters_, backend);
+    if (!kfac.rescale_weights) return;
+    for (const nn::CurvedLayer& layer : subject.layers) {
+      if (layer.normalised) rescaled_.push_back(layer.curvature->weight);
+    }
+  }
+
+  std::string_view kind() const override { return settings_.kind; }
+  Listening begin_step(const StepInfo& info) override { return preconditioner_->begin_step(info); }
+  std::vector<int> gradient_owners() const override { return preconditioner_->gradient_owners(); }
+  bool wants_trial(std::int64_t step) const override { return preconditioner_->wants_trial(step); }
+  void judge(const Trial& trial) override { preconditioner_->judge(trial); }
+  double damping() const override { return preconditioner_->damping(); }
+  std::vector<CurvatureReport> report() override { return preconditioner_->report(); }
+  std::vector<CurvatureDump> dump() override { return preconditioner_->dump(); }
+  void gather_state() override { preconditioner_->gather_state(); }
+  void adopt_state() override;
+  std::vector<core::NamedTensor> state() override;
+  std::optional<CurvatureCost> cost() override;
+
+  std::string step(double lr, std::int64_t step) override;
+  bool refuse() override {
+    preconditioner_->discard();
+    return become_careful();
+  }
+
+ private:
+  bool become_careful();
+  void shorten(double lr, double product);
+  void update(double lr);
+  void rescale();
+  double momentum(double lr) const {
+    return settings_.momentum_follows_lr ? settings_.momentum * lr / settings_.lr
+                                         : settings_.momentum;
+  }
+
+  OptimizerSettings settings_;
+  KfacSettings kfac_;
+  Parameters parameters_;
+  api::Backend& backend_;
+  std::unique_ptr<Preconditioner> preconditioner_;
+  std::vector<core::Tensor> directions_, velocity_;
+  std::vector<nn::Parameter*> rescaled_;
+  core::Tensor refusals_ = core::Tensor::zeros({1}, core::DType::f64);  ///< in a row; part of state
+  CurvatureCost cost_;
+};
+
+std::string Preconditioned::step(double lr, std::int64_t step) {
+  if (!settings_.decoupled) {
+    for (const nn::Parameter* p : parameters_) {
+      const double decay = decay_of(settings_, *p);
+      if (decay > 0)
+        backend_.elementwise().axpby(
+            {.alpha = decay, .x = p->value, .beta = 1.0, .y = p->gradient});
+    }
+  }
+  const Direction direction = preconditioner_->precondition(step, directions_);
+  if (!direction.refused.empty()) return direction.refused;
+  shorten(lr, direction.product);
+  update(lr);
+  rescale();
+  preconditioner_->accepted();
+  refusals_.data<double>()[0] = 0;
+  return "";
+}
+
+bool Preconditioned::become_careful() {
+  preconditioner_->refused();
+  ++cost_.refused;
+  return ++refusals_.data<double>()[0] <= static_cast<double>(kfac_.max_refusals);
+}
+
+void Preconditioned::shorten(double lr, double product) {
+  if (kfac_.kl_clip == 0) return;
+  const double divergence = std::abs(lr * lr * product);
+  const double factor = divergence > 0 ? std::min(1.0, std::sqrt(kfac_.kl_clip / divergence)) : 1;
+  if (factor == 1) return;
+  ++cost_.clipped;
+  cost_.clip = std::min(cost_.clip, factor);
+  for (const core::Tensor& u : directions_)
+    backend_.elementwise().axpby({.alpha = factor, .x = u, .beta = 0.0, .y = u});
+}
+
+void Preconditioned::update(double lr) {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const nn::Parameter& p = *parameters_[i];
+    backend_.update().sgd({.w = p.value,
+                           .gradient = directions_[i],
+                           .velocity = velocity_.empty() ? core::Tensor() : velocity_[i],
+                           .lr = lr,
+                           .momentum = velocity_.empty() ? 0.0 : momentum(lr),
+                           .decay = settings_.decoupled ? decay_of(settings_, p) : 0.0,
+                           .nesterov = settings_.nesterov});
+  }
+}
+
+// w = sqrt(2 outputs) w / |w|: a batch norm follows, so only the length changes, and with it the
+// effective learning rate.
+void Preconditioned::rescale() {
+  for (nn::Parameter* p : rescaled_) {
+    const double norm = std::sqrt(backend_.elementwise().dot(p->value, p->value));
+    const double length = std::sqrt(2.0 * static_cast<double>(p->shape[0]));
+    backend_.elementwise().axpby(
+        {.alpha = length / (norm + 1e-9), .x = p->value, .beta = 0.0, .y = p->value});
+  }
+}
+
+std::vector<core::NamedTensor> Preconditioned::state() {
+  std::vector<core::NamedTensor> list = preconditioner_->state();
+  append_named(list, "momentum", parameters_, velocity_);
+  list.push_back({"refusals", refusals_});
+  return list;
+}
+
+void Preconditioned::adopt_state() {
+  preconditioner_->adopt_state();
+}
+
+std::optional<CurvatureCost> Preconditioned::cost() {
+  CurvatureCost cost = std::exchange(cost_, {});
+  preconditioner_->add_cost(cost);
+  return cost;
+}
+
+}  // namespace
+
+void check_preconditioned(const OptimizerSettings& settings) {
+  if (settings.clip_norm > 0) {
+    throw core::UsageError(
+        fmt::format("optimizer/clip_norm does not go with optimizer/kind = \"{}\"", settings.kind),
+        "kfac/kl_clip bounds the step");
+  }
+}
+
+std::unique_ptr<Optimizer> make_preconditioned(const OptimizerSettings& settings,
+                                               const KfacSettings& kfac, const Subject& subject,
+                                               std::unique_ptr<Preconditioner> preconditioner,
+                                               api::Backend& backend) {
+  return std::make_unique<Preconditioned>(settings, kfac, subject, std::move(preconditioner),
+                                          backend);
+}
+
+}  // namespace isaribi::optim
