@@ -127,8 +127,10 @@ std::vector<Block> make_blocks(Kind kind, const KfacSettings&,
 }
 
 InverseCost InverseCost::measure(api::Backend& backend) {
+  constexpr double kLongEnough = 1e-3;  // the next size would take 20 times as long
   InverseCost cost;
   for (const std::int64_t dim : {16, 64, 192, 512}) {
+    if (!cost.seconds_.empty() && cost.seconds_.back() > kLongEnough) break;
     Tensor identity({dim, dim}, DType::f32);
     std::fill_n(identity.data<float>(), identity.count(), 0.0f);
     for (std::int64_t i = 0; i < dim; ++i) identity.data<float>()[i * dim + i] = 2.0f;
@@ -150,7 +152,14 @@ InverseCost InverseCost::measure(api::Backend& backend) {
 
 InverseCost InverseCost::agreed(api::Backend& backend, comm::Communicator& comm) {
   InverseCost cost = measure(backend);
+  cost.dims_.resize(4, 0.0);  // a rank may have stopped at another size
+  cost.seconds_.resize(4, 0.0);
+  comm.broadcast(std::as_writable_bytes(std::span(cost.dims_)), 0);
   comm.broadcast(std::as_writable_bytes(std::span(cost.seconds_)), 0);
+  while (cost.dims_.back() == 0) {
+    cost.dims_.pop_back();
+    cost.seconds_.pop_back();
+  }
   return cost;
 }
 

@@ -25,9 +25,11 @@ KfacSettings resolved(Kind kind, KfacSettings settings) {
 
 Placement place_blocks(const KfacSettings& settings, std::vector<Block>& blocks,
                        api::Backend& backend, comm::Communicator& comm) {
-  const InverseCost cost = InverseCost::agreed(backend, comm);
-  std::vector<double> costs;
-  for (const Block& block : blocks) costs.push_back(cost.seconds(block));
+  std::vector<double> costs(blocks.size(), 0.0);
+  if (comm.size() > 1) {
+    const InverseCost cost = InverseCost::agreed(backend, comm);
+    for (std::size_t i = 0; i < blocks.size(); ++i) costs[i] = cost.seconds(blocks[i]);
+  }
   Placement placement =
       place(parse_scheme(settings.placement), settings.hybrid_fraction, costs, comm.size());
   for (std::size_t i = 0; i < blocks.size(); ++i) blocks[i].owner = placement.owner[i];
