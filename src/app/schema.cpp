@@ -205,8 +205,11 @@ void add_train(std::vector<Key>& t) {
   t.push_back({"checkpoint/restart", [](Config& c) -> Slot { return &c.checkpoint.restart; },
                "auto: go on when run/dir holds a checkpoint; never; or the path of a checkpoint",
                required, job});
-  t.push_back({"comm/allreduce", [](Config& c) -> Slot { return &c.comm.allreduce; },
-               "how gradients are summed over ranks", one_of(comm::allreduce_plan_names()), job});
+  t.push_back(
+      {"comm/allreduce", [](Config& c) -> Slot { return &c.comm.allreduce; },
+       "how gradients are summed over ranks: mpi (the library), rank_order (the same bits in every "
+       "placement and bucket size)",
+       one_of(comm::allreduce_plan_names()), job});
   t.push_back({"comm/bucket_kb", [](Config& c) -> Slot { return &c.comm.bucket_kb; },
                "KiB of gradients sent together while backward goes on; 0: as fits the model",
                from_to(0, 1e7), job});

@@ -32,6 +32,8 @@ class OwnerReducer {
 
   /// The tensor must stay as it is until finish().
   void add(const core::Tensor& tensor, int owner, core::DType wire);
+  /// Sends what waits for its bucket to be full.
+  void start() { flush(); }
   /// Lets what is under way move on; cheap.
   void progress();
   /// Waits for all: owners then hold the sums, other ranks what they added.

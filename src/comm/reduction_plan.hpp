@@ -17,7 +17,7 @@ namespace isaribi::comm {
 class AllReducePlan {
  public:
   virtual ~AllReducePlan() = default;
-  /// The key that picks it: "mpi".
+  /// The key that picks it: "mpi", "rank_order".
   virtual std::string name() const = 0;
   /// One line for the log: what it does on this machine.
   virtual std::string description() const = 0;

@@ -11,10 +11,15 @@ import time
 import harness
 
 
+def losses(lines):
+    return [line["loss"] for line in lines if "loss" in line]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--set", nargs="*", default=[], help="block/key=value of every run")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -24,7 +29,7 @@ def main():
         harness.make_data(folder)
         calm = harness.write_deck(folder, "calm", folder / "calm", folder, epochs=20)
         start = time.time()
-        code, output = harness.run(options.ranks, "train", calm)
+        code, output = harness.run(options.ranks, "train", calm, *options.set)
         whole = time.time() - start
         if code != 0:
             sys.exit(f"the undisturbed run failed with {code}:\n{output}")
@@ -36,19 +41,19 @@ def main():
             trial += 1
             run = folder / f"run{trial}"
             deck = harness.write_deck(folder, f"deck{trial}", run, folder, epochs=20)
-            job = harness.launch(options.ranks, "train", deck)
+            job = harness.launch(options.ranks, "train", deck, *options.set)
             hit = harness.kill_a_rank(job, rng, rng.uniform(0, whole))
             job.wait(timeout=60)
             if not hit:
                 continue  # the run was over before the blow: not a kill
             hits += 1
             leftovers = sorted(p.name for p in (run / "checkpoints").glob("step-*.h5")) if run.exists() else []
-            code, output = harness.run(options.ranks, "train", deck)
+            code, output = harness.run(options.ranks, "train", deck, *options.set)
             if code != 0:
                 print(f"kill {hits}: restart failed with {code}:\n{output}")
                 continue
             got = harness.digest(harness.newest_checkpoint(run))
-            same_lines = [r["loss"] for r in harness.metrics(run)] == [r["loss"] for r in want_lines]
+            same_lines = losses(harness.metrics(run)) == losses(want_lines)
             equal += got == want and same_lines
             origin = leftovers[-1] if leftovers else "the beginning"
             print(f"kill {hits}: went on from {origin}, digest {'equal' if got == want else 'DIFFERS'}, "

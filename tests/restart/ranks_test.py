@@ -13,6 +13,7 @@ import harness
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deck", help="a deck to use instead of the synthetic one")
+    parser.add_argument("--set", nargs="*", default=[], help="block/key=value of every run")
     parser.add_argument("--steps", type=int, default=50)
     options = parser.parse_args()
     failed = False
@@ -28,7 +29,7 @@ def main():
             run = folder / f"run-{label.replace(' ', '-')}"
             code, output = harness.run(ranks, "train", deck, f"run/dir={run}", f"train/steps={options.steps}",
                                        f"train/log_every={options.steps}", "train/eval_every=1000000",
-                                       "checkpoint/every=1000000", timeout=1200)
+                                       "checkpoint/every=1000000", *options.set, timeout=1200)
             if code != 0:
                 sys.exit(f"{label} ranks: exit {code}\n{output}")
             last = [r for r in harness.metrics(run) if r["kind"] == "train"][-1]
