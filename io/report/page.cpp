@@ -11,6 +11,7 @@
 
 #include "core/error.hpp"
 #include "io/report/chart.hpp"
+#include "io/report/curvature.hpp"
 #include "io/report/files.hpp"
 #include "io/report/metrics.hpp"
 
@@ -141,6 +142,10 @@ std::vector<Figure> figures(const std::vector<Run>& runs) {
                                            .series = {},
                                            .from_zero = true})});
   if (runs.size() == 1) all.push_back({"time.png", time_shares(runs.front())});
+  if (runs.size() == 1) {
+    for (auto& [file, chart] : curvature_charts(runs.front().rows))
+      all.push_back({file, std::move(chart)});
+  }
   std::erase_if(all, [](const Figure& f) { return f.chart.series.empty(); });
   return all;
 }

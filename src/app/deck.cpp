@@ -261,6 +261,10 @@ void Deck::check() const {
   if (c.train.loss != "softmax_cross_entropy" && c.train.label_smoothing > 0)
     fail("train/label_smoothing", fmt::format("does not go with train/loss = \"{}\"", c.train.loss),
          "label smoothing belongs to softmax_cross_entropy");
+  const bool second_order = c.optimizer.kind != "sgd" && c.optimizer.kind != "adamw";
+  if (second_order && c.kfac.damping_schedule == "levenberg_marquardt" && c.train.micro_batches > 1)
+    fail("kfac/damping_schedule", "= \"levenberg_marquardt\" needs train/micro_batches = 1",
+         "it tries the loss of the whole batch again");
 }
 
 core::UsageError Deck::placed(const core::UsageError& error) const {

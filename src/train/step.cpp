@@ -69,14 +69,7 @@ Step::Step(const Config& config, const Context& context, const RunInputs& inputs
       feed_(context.backend),
       plan_(comm::make_allreduce_plan(config.comm.allreduce, context.comm)),
       gradients_(make_reducer(config, context, graph, optimizer, *plan_)),
-      micro_(config.train.micro_batches) {
-  if (micro_ > 1 && config.kfac.damping_schedule == "levenberg_marquardt") {
-    throw comm::CollectiveError(
-        core::ExitCode::usage,
-        "kfac/damping_schedule = \"levenberg_marquardt\" tries the loss of the whole batch again",
-        "set train/micro_batches = 1, or another schedule");
-  }
-}
+      micro_(config.train.micro_batches) {}
 
 nn::Pass Step::pass_for(const data::Batch& batch, const DeviceBatch& on_device) const {
   nn::Pass pass;

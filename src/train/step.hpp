@@ -33,7 +33,7 @@ struct StepSums {
 
 class Step {
  public:
-  /// Everything must outlive it. @throws UsageError for settings that exclude each other.
+  /// Everything must outlive it.
   Step(const Config& config, const Context& context, const RunInputs& inputs, data::Loader& loader,
        nn::Graph& graph, Objective& objective, optim::Optimizer& optimizer);
 

@@ -52,6 +52,8 @@ DECKS = {
     "unknown choice": (block("optimizer", 'kind = "sdg"'), "sdg", ["optimizer/kind", 'did you mean "sgd"', "adamw"]),
     "unknown preset": (change("outputs = 10", 'preset = "resnet9"'), "resnet9", ["model/preset", "resnet8"]),
     "unknown allreduce": (append('[comm]\nallreduce = "rings"\n'), "rings", ["comm/allreduce", "mpi"]),
+    "unknown Fisher": (append('[kfac]\nfisher = "exakt"\n'), "exakt", ["kfac/fisher", 'did you mean "exact"']),
+    "no damping": (append("[kfac]\ndamping = 0\n"), "damping = 0", ["kfac/damping", "out of range", "above 0"]),
     "newer version": (change("version = 1", "version = 2\nsomething_new = 3"), "version = 2", ["version 2", "newer isaribi"]),
     "not TOML": (change("batch = 32", "batch = = 32"), "batch = = 32", ["not TOML"]),
     "text without quotes": (change('backend = "reference"', "backend = reference"), "backend = reference", ["not TOML", "quotes"]),
@@ -73,6 +75,17 @@ DECKS = {
     "batch larger than the set": (change("batch = 32", "batch = 1000"), "batch = 1000", ["data/batch", "120"]),
     "unknown backend": (change('backend = "reference"', 'backend = "referense"'), "", ["referense", "reference"]),
     "smoothing of a loss that has none": (block("train", 'loss = "mean_squared_error"\nlabel_smoothing = 0.1'), "label_smoothing", ["train/label_smoothing"]),
+}
+
+# name: (ranks, overrides that exclude each other, fragments of the message)
+COMBINATIONS = {
+    "norm clip": (2, ["optimizer/kind=kfac", "optimizer/clip_norm=1"], ["optimizer/clip_norm", "kfac/kl_clip"]),
+    "damping bounds": (0, ["optimizer/kind=kfac", "kfac/damping_min=1", "kfac/damping_max=0.1"], ["kfac/damping_min = 1", "kfac/damping_max"]),
+    "trial of a part": (0, ["optimizer/kind=kfac", "train/micro_batches=2", "kfac/damping_schedule=levenberg_marquardt"],
+                        ["kfac/damping_schedule", "train/micro_batches = 1"]),
+    "hybrid fraction": (2, ["optimizer/kind=kfac", "kfac/placement=hybrid", "kfac/hybrid_fraction=0.3"],
+                        ["kfac/hybrid_fraction = 0.3 of 2 ranks", "1/k"]),
+    "ekfac without bases": (2, ["optimizer/kind=ekfac"], ["kfac/placement", "comm_opt"]),
 }
 
 OVERRIDES = {
@@ -112,6 +125,13 @@ class Decks(harness.CliTest):
                 with self.subTest(override=name, ranks=ranks):
                     self.assert_refused(harness.run(ranks, "train", deck, override), 2, *fragments)
                     self.assert_nothing_made()
+
+    def test_combinations(self):
+        deck = self.deck(run="never")
+        for name, (ranks, overrides, fragments) in COMBINATIONS.items():
+            with self.subTest(combination=name):
+                self.assert_refused(harness.run(ranks, "train", deck, *overrides), 2, *fragments)
+                self.assert_nothing_made()
 
     def test_missing_deck_and_folder(self):
         for ranks in (0, 2):

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "app/job.hpp"
+#include "app/verbs/plan_kfac.hpp"
 #include "app/verbs/verbs.hpp"
 #include "nn/graph.hpp"
 #include "optim/optimizer.hpp"
@@ -22,17 +23,8 @@ struct PlanOptions {
   std::int64_t ranks = 1;
   std::vector<std::int64_t> sample;
   std::int64_t samples = 0, classes = 0;
+  double gigabytes = 10;
 };
-
-std::string bytes_text(double bytes) {
-  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  while (bytes >= 1024 && unit < 4) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.2f} {}", bytes, units[unit]);
-}
 
 /// The training set: of the file, or as the command line describes it.
 data::DatasetInfo describe_data(const PlanOptions& options, const train::Config& config) {
@@ -179,6 +171,12 @@ core::ExitCode plan_verb(const PlanOptions& options, Session& session) {
   layer_table(graph, session.log);
   memory_table(graph, config, info, slice, session.log);
   traffic_table(graph, config, options, session.log);
+  if (config.optimizer.kind != "sgd" && config.optimizer.kind != "adamw") {
+    const auto timed = session.backends.create(config.run.backend, {}, silent);
+    const std::int64_t per_rank = (config.data.batch + options.ranks - 1) / options.ranks;
+    kfac_table(graph, config, static_cast<int>(options.ranks), per_rank, options.gigabytes, *timed,
+               session.log);
+  }
   schedule_table(config, info, options, session.log);
   return core::ExitCode::ok;
 }
@@ -190,6 +188,7 @@ void add_plan(CLI::App& app, Command& chosen) {
   CLI::App* verb = add_verb(
       app, "plan", "What a run needs: shapes, memory, traffic, checkpoint size; runs nothing",
       "isaribi plan inputs/fashion_mnist/resnet14_sgd.toml --ranks 1024 data/batch=16384\n"
+      "isaribi plan inputs/fashion_mnist/lenet_kfac.toml --ranks 16 kfac/placement=hybrid\n"
       "isaribi plan deck.toml --sample 224,224,3 --samples 1281167 --classes 1000");
   verb->add_option("deck", options->deck, "TOML file")->required();
   verb->add_option("overrides", options->overrides, "block/key=value, as many as needed");
@@ -200,6 +199,9 @@ void add_plan(CLI::App& app, Command& chosen) {
       ->check(CLI::PositiveNumber)
       ->expected(1, 3);
   verb->add_option("--samples", options->samples, "Number of training samples")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--bandwidth", options->gigabytes,
+                   "GB/s that a rank sends, for predicted times (10)")
       ->check(CLI::PositiveNumber);
   verb->add_option("--classes", options->classes, "Number of classes")->check(CLI::PositiveNumber);
   verb->callback([&chosen, options] {
