@@ -115,18 +115,32 @@ struct Adam {
   float epsilon, l2, keep, correct1, correct2;
 };
 
-/// c[i][j] = alpha sum_k a[k a_step + i] b[k b_step + j] + beta c[i][j]; beta = 0 does not read c.
+/// c(i, j) = act(alpha sum_k a(i, k) b[k b_step + j] + beta c(i, j) + bias[j]); beta = 0 does not
+/// read c.
 struct GemmTile {
-  const float* a;  ///< [k][rows]
-  ptrdiff_t a_step;
-  const float* b;  ///< [k][columns rounded up to whole vectors]
+  const float* a;           ///< a(i, k) = a[i a_row + k a_step]
+  ptrdiff_t a_row, a_step;  ///< one of them is 1
+  const float* b;           ///< readable up to whole vectors of columns
   ptrdiff_t b_step;
   ptrdiff_t k;
   float* c;
   ptrdiff_t c_row;
-  int rows;     ///< 1 .. Kernels::gemm_rows
-  int columns;  ///< 1 .. Kernels::gemm_columns
+  int rows;     ///< 1 .. tile_rows[vectors of columns]
+  int columns;  ///< 1 .. kMaxPanelVectors * lanes
   float alpha, beta;
+  const float* bias;  ///< [columns], or nullptr
+  bool relu;
+};
+
+/// Panels of `width` lines side by side: panel i / width at `to` + panel (i / width) holds
+/// [k][i % width] = from[i across + k along], i < count, and zeros where the last one is not full.
+struct PackPanels {
+  const float* from;
+  ptrdiff_t across, along;  ///< one of them is 1
+  ptrdiff_t count, depth;
+  ptrdiff_t width;  ///< <= 64
+  ptrdiff_t panel;  ///< >= depth width + 7: so much more may be overwritten
+  float* to;
 };
 
 /// Everything one ISA level offers.
@@ -135,8 +149,9 @@ struct Kernels {
   int lanes;
   int tile_rows[kMaxPanelVectors + 1];  ///< pixels per register tile for 1..4 vectors
 
-  int gemm_rows, gemm_columns;  ///< of C in one register tile
+  int gemm_vectors;  ///< of a full panel of B: its tile is tile_rows[gemm_vectors] high
   void (*gemm_tile)(const GemmTile&);
+  void (*gemm_pack)(const PackPanels&);
   void (*conv_panel)(const ConvPanel&);
   void (*gather_row)(const GatherRow&);
   void (*weight_tile)(const WeightTile&);

@@ -41,19 +41,24 @@ TEST_CASE("products of simd do not depend on the number of threads") {
   for (const std::string& isa : registry.choices("simd", {}).isa_levels) {
     const auto backend = registry.create("simd", {.isa = isa}, log);
     const Tensor a = waves({401, 411}, 0.37), b = waves({411, 73}, 0.71);
-    Tensor product_of_one, square_of_one;
+    const Tensor tall = waves({5003, 75}, 0.53);  // K in slices
+    Tensor product_of_one, square_of_one, tall_of_one;
     for (const int threads : {1, 2, 3, 4}) {
       omp_set_num_threads(threads);
-      const Tensor product = waves({401, 73}, 0.11), square = Tensor::zeros({411, 411}, DType::f32);
+      const Tensor product = waves({401, 73}, 0.11), square = Tensor::zeros({411, 411}, DType::f32),
+                   tall_square = Tensor::zeros({75, 75}, DType::f32);
       backend->linalg().gemm({.a = a, .b = b, .c = product, .alpha = 1.5, .beta = 0.5});
       backend->linalg().syrk({.a = a, .c = square, .transpose = true});
+      backend->linalg().syrk({.a = tall, .c = tall_square, .transpose = true});
       if (threads == 1) {
         product_of_one = product;
         square_of_one = square;
+        tall_of_one = tall_square;
       }
       INFO(isa << ", " << threads << " threads");
       CHECK(same_bits(product, product_of_one));
       CHECK(same_bits(square, square_of_one));
+      CHECK(same_bits(tall_square, tall_of_one));
     }
   }
 }

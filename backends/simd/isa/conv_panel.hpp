@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The register tile of convolution and GEMM: NV vectors of output channels by MR pixels. One
-// weight vector feeds MR FMAs, one broadcast input element feeds NV; taps are walked by pointer
-// (batch-reduce GEMM), so that no im2col is stored. Included by each ISA unit after its vec_*.hpp.
+// The register tile of convolution: NV vectors of output channels by MR pixels. Taps are walked by
+// pointer (batch-reduce GEMM), so that no im2col is stored. Included by each ISA unit after its
+// vec_*.hpp.
 #pragma once
 
 #include "backends/simd/isa/lanes.hpp"
+#include "backends/simd/isa/register_tile.hpp"
 #include "backends/simd/kernels.hpp"
 
 namespace {
@@ -38,28 +39,10 @@ inline void store_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
 template <int NV, int MR>
 inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
   vf acc[NV][MR];
-#pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) {
-#pragma GCC unroll 14
-    for (int m = 0; m < MR; ++m) acc[v][m] = v_zero();
-  }
+  clear(acc);
   const float* w = a.w;
-  const ptrdiff_t step = a.x_pixel;
-  for (int t = 0; t < a.segments; ++t) {
-    const float* p = x + a.offset[t];
-    const float* const end = p + a.run;
-    for (; p != end; ++p, w += NV * kLanes) {
-      vf wv[NV];
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) wv[v] = v_load(w + v * kLanes);
-#pragma GCC unroll 14
-      for (int m = 0; m < MR; ++m) {
-        const vf b = v_set(p[m * step]);
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v) acc[v][m] = v_fma(wv[v], b, acc[v][m]);
-      }
-    }
-  }
+  for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes)
+    multiply_add<false>(x + a.offset[t], a.x_pixel, w, NV * kLanes, a.run, acc);
   if (a.channels == NV * kLanes) {
     store_tile<NV, MR, false>(a, y, acc);
   } else {

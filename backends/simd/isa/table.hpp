@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/simd/isa/conv_panel.hpp"
+#include "backends/simd/isa/gemm_pack.hpp"
 #include "backends/simd/isa/gemm_tile.hpp"
 #include "backends/simd/isa/passes.hpp"
 #include "backends/simd/isa/pooling.hpp"
@@ -16,9 +17,9 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.isa = name;
   k.lanes = kLanes;
   for (int v = 0; v <= isaribi::simd::kMaxPanelVectors; ++v) k.tile_rows[v] = kTileRows[v];
-  k.gemm_rows = kGemmRows;
-  k.gemm_columns = kGemmVectors * kLanes;
+  k.gemm_vectors = kGemmVectors;
   k.gemm_tile = gemm_tile;
+  k.gemm_pack = gemm_pack;
   k.conv_panel = conv_panel;
   k.gather_row = gather_row;
   k.weight_tile = weight_tile;
