@@ -130,6 +130,7 @@ struct GemmTile {
   float alpha, beta;
   const float* bias;  ///< [columns], or nullptr
   bool relu;
+  const float* ahead;  ///< what will be read next: `k` cache lines from here, or nullptr
 };
 
 /// Panels of `width` lines side by side: panel i / width at `to` + panel (i / width) holds
@@ -152,6 +153,9 @@ struct Kernels {
   int gemm_vectors;  ///< of a full panel of B: its tile is tile_rows[gemm_vectors] high
   void (*gemm_tile)(const GemmTile&);
   void (*gemm_pack)(const PackPanels&);
+  /// to[k to_step + i] = from[i from_step + k] for i < 8, k < depth.
+  void (*transpose_eight)(const float* from, ptrdiff_t from_step, ptrdiff_t depth,
+                          ptrdiff_t to_step, float* to);
   void (*conv_panel)(const ConvPanel&);
   void (*gather_row)(const GatherRow&);
   void (*weight_tile)(const WeightTile&);

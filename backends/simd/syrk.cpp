@@ -15,9 +15,10 @@ namespace isaribi::simd {
 namespace {
 
 constexpr std::int64_t kSliceBlocks = 4;      // depth blocks of a slice, at least
+constexpr std::int64_t kLine = 16;            // elements of a cache line
 constexpr std::int64_t kSlices = 32;          // at most
 constexpr std::int64_t kPartials = 4 << 20;   // elements of all partial sums
-constexpr std::int64_t kDirectColumns = 256;  // A^T A reads as few columns where they lie
+constexpr std::int64_t kDirectColumns = 192;  // A^T A reads as few columns where they lie
 
 /// The lower triangle of one slice of K into c.
 struct Job {
@@ -67,7 +68,8 @@ void pack_panels(const Product& p, const Kernels& kernels, const Plan& plan, std
 
 /// Rows of panel q times the columns of panel j <= q.
 void multiply_panels(const Product& p, const Kernels& kernels, const Plan& plan, const Job& job,
-                     std::int64_t q, std::int64_t j, Place a, Place b, GemmTile& t) {
+                     std::int64_t q, std::int64_t j, Place a, Place b, const float* end_ahead,
+                     GemmTile& t) {
   const std::int64_t rows = std::min(plan.width, p.n - q * plan.width);
   const std::int64_t tiles = (rows + plan.height - 1) / plan.height;
   t.a_row = 1;
@@ -81,6 +83,7 @@ void multiply_panels(const Product& p, const Kernels& kernels, const Plan& plan,
     t.columns = static_cast<int>(j < q ? plan.width : end);
     t.c = job.c + (q * plan.width + first) * job.c_row + j * plan.width;
     kernels.gemm_tile(t);
+    if (t.ahead) t.ahead = t.ahead + kLine * t.k < end_ahead ? t.ahead + kLine * t.k : nullptr;
   }
 }
 
@@ -90,7 +93,8 @@ void run_job(const Product& p, const Kernels& kernels, const Plan& plan, Scratch
   const int thread = omp_get_thread_num();
   const std::int64_t count = (job.rows.end + plan.width - 1) / plan.width;
   Panels panels{};
-  if (p.a.row == 1 && p.n <= kDirectColumns) {
+  const bool aligned = p.n % kLine == 0 || kernels.lanes == kLine;  // narrow vectors would straddle
+  if (p.a.row == 1 && p.n <= kDirectColumns && aligned) {
     panels.first_packed = job.rows.end == p.n ? p.n / plan.width : count;
     panels.direct_step = p.a.column;
   }
@@ -106,6 +110,10 @@ void run_job(const Product& p, const Kernels& kernels, const Plan& plan, Scratch
     panels.direct = p.a.data + k * p.a.column;
     pack_panels(p, kernels, plan, k, depth, job.rows.end, panels);
     t.k = depth;
+    // The next block is on its way while this one is multiplied.
+    const std::int64_t next = k + depth;
+    t.ahead = p.a.row == 1 && next < p.k ? p.a.data + next * p.a.column : nullptr;
+    const float* end_ahead = p.a.data + std::min(p.k, next + plan.depth) * p.a.column;
     t.beta = block == job.blocks.begin ? job.beta : 1.0f;
     for (std::int64_t from = job.rows.begin / plan.width; from < count; from += group) {
       const std::int64_t to = std::min(from + group, count);
@@ -113,7 +121,7 @@ void run_job(const Product& p, const Kernels& kernels, const Plan& plan, Scratch
         const Place b = place_of(panels, plan, p.n, j, kernels);
         for (std::int64_t q = std::max(from, j); q < to; ++q)
           multiply_panels(p, kernels, plan, job, q, j, place_of(panels, plan, p.n, q, kernels), b,
-                          t);
+                          end_ahead, t);
       }
     }
   }
@@ -129,16 +137,23 @@ void add_slices(const Product& p, const Kernels& kernels, float* partial, std::i
   kernels.axpby(p.alpha, sum, p.beta, p.c + i * p.c_row, i + 1);
 }
 
-/// C's upper triangle from its lower one, rows [begin, end) of the upper one, in squares.
-void mirror(const Product& p, Range r) {
-  constexpr std::int64_t kSquare = 32;
-  for (std::int64_t i = r.begin; i < r.end; i += kSquare) {
-    for (std::int64_t j = i; j < p.n; j += kSquare) {
-      for (std::int64_t y = i; y < std::min(i + kSquare, r.end); ++y) {
-        for (std::int64_t x = std::max(j, y + 1); x < std::min(j + kSquare, p.n); ++x)
+/// C's upper triangle from its lower one, rows [begin, end) of the upper one: a line of cache of
+/// the lower rows at a time.
+void mirror(const Product& p, const Kernels& kernels, Range r) {
+  constexpr std::int64_t kEight = 8;
+  for (std::int64_t i = r.begin; i < r.end; i += kLine) {
+    const std::int64_t rows = std::min(kLine, r.end - i);
+    const auto by_element = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t y = i; y < i + rows; ++y) {
+        for (std::int64_t x = std::max(begin, y + 1); x < end; ++x)
           p.c[y * p.c_row + x] = p.c[x * p.c_row + y];
       }
-    }
+    };
+    std::int64_t x = std::min(p.n, i + kLine);
+    by_element(i, x);
+    for (; x + kEight <= p.n; x += kEight)
+      kernels.transpose_eight(p.c + x * p.c_row + i, p.c_row, rows, p.c_row, p.c + i * p.c_row + x);
+    by_element(x, p.n);
   }
 }
 
@@ -177,7 +192,7 @@ void multiply_symmetric(const Product& p, Context& context) {
       for (std::int64_t i = thread; i < p.n; i += team) add_slices(p, kernels, partial, slices, i);
     }
 #pragma omp barrier
-    mirror(p, share(p.n, thread, team, 32));
+    mirror(p, kernels, share(p.n, thread, team, 16));
   }
 }
 

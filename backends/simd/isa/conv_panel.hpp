@@ -42,7 +42,7 @@ inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
   clear(acc);
   const float* w = a.w;
   for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes)
-    multiply_add<false>(x + a.offset[t], a.x_pixel, w, NV * kLanes, a.run, acc);
+    multiply_add<false>(x + a.offset[t], a.x_pixel, w, NV * kLanes, a.run, w, acc);
   if (a.channels == NV * kLanes) {
     store_tile<NV, MR, false>(a, y, acc);
   } else {

@@ -53,9 +53,9 @@ void gemm_rows(const GemmTile& t) {
   vf acc[NV][MR];
   clear(acc);
   if (t.a_row == 1) {
-    multiply_add<true>(t.a, t.a_step, t.b, t.b_step, t.k, acc);
+    multiply_add<true>(t.a, t.a_step, t.b, t.b_step, t.k, t.ahead ? t.ahead : t.b, acc);
   } else {
-    multiply_add<false>(t.a, t.a_row, t.b, t.b_step, t.k, acc);
+    multiply_add<false>(t.a, t.a_row, t.b, t.b_step, t.k, t.ahead ? t.ahead : t.b, acc);
   }
   if (t.columns == NV * kLanes) {
     gemm_store<false>(t, acc);

@@ -14,11 +14,12 @@ namespace {
 template <bool ACROSS, int NV, int MR>
 [[gnu::always_inline]] inline void multiply_add(const float* a, ptrdiff_t a_stride, const float* b,
                                                 ptrdiff_t b_step, ptrdiff_t depth,
-                                                vf (&acc)[NV][MR]) {
+                                                const float* ahead, vf (&acc)[NV][MR]) {
   for (ptrdiff_t k = 0; k < depth; ++k, a += ACROSS ? a_stride : 1, b += b_step) {
     vf bv[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) bv[v] = v_load(b + v * kLanes);
+    __builtin_prefetch(ahead + 16 * k, 0, 2);
 #pragma GCC unroll 14
     for (int m = 0; m < MR; ++m) {
       const vf am = v_set(a[ACROSS ? m : m * a_stride]);

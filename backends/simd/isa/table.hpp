@@ -20,6 +20,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.gemm_vectors = kGemmVectors;
   k.gemm_tile = gemm_tile;
   k.gemm_pack = gemm_pack;
+  k.transpose_eight = pack_lines<8>;
   k.conv_panel = conv_panel;
   k.gather_row = gather_row;
   k.weight_tile = weight_tile;
