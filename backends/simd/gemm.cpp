@@ -97,7 +97,8 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
       Use::weights, round_up(held, plan.width) / plan.width * panel_b(plan, plan.depth), thread);
   for (std::int64_t jc = region.columns.begin; jc < region.columns.end; jc += plan.columns) {
     block.columns = {jc, std::min(jc + plan.columns, region.columns.end)};
-    for (block.k = 0; block.k < p.k; block.k += plan.depth) {
+    block.k = 0;
+    do {  // once for an empty sum, too
       block.depth = std::min(plan.depth, p.k - block.k);
       block.pack_b = plan.pack_b;
       for (std::int64_t ic = region.rows.begin; ic < region.rows.end; ic += plan.rows) {
@@ -106,7 +107,8 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
         multiply_block(p, kernels, plan, block);
         block.pack_b = false;
       }
-    }
+      block.k += plan.depth;
+    } while (block.k < p.k);
   }
 }
 

@@ -42,7 +42,8 @@ inline Plan plan_of(const Product& p, const Kernels& kernels) {
   const int vectors = static_cast<int>(std::min<std::int64_t>(all, kernels.gemm_vectors));
   plan.width = vectors * lanes;
   plan.height = kernels.tile_rows[vectors];
-  plan.depth = round_up((p.k + (p.k + kDepth - 1) / kDepth - 1) / ((p.k + kDepth - 1) / kDepth), 8);
+  const std::int64_t parts = std::max<std::int64_t>(1, (p.k + kDepth - 1) / kDepth);
+  plan.depth = round_up((p.k + parts - 1) / parts, 8);
   const std::int64_t rows = caches().l2 / 2 / kDepth / 4;
   plan.rows = std::max(rows / plan.height, std::int64_t{4}) * plan.height;
   const std::int64_t columns = caches().l3 / 2 / kDepth / 4;

@@ -131,6 +131,10 @@ struct GemmTile {
   const float* bias;  ///< [columns], or nullptr
   bool relu;
   const float* ahead;  ///< what will be read next: `k` cache lines from here, or nullptr
+  /// When not nullptr, c, alpha, beta, bias and relu are not used: sums[i sums_row + j] += the sum
+  /// over k, added in f64, up to whole vectors of columns.
+  double* sums;
+  ptrdiff_t sums_row;
 };
 
 /// Panels of `width` lines side by side: panel i / width at `to` + panel (i / width) holds

@@ -42,12 +42,27 @@ template <bool PART, int NV, int MR>
   }
 }
 
+/// sums += acc, in f64.
+template <int NV, int MR>
+[[gnu::always_inline]] inline void gemm_add_sums(const GemmTile& t, vf (&acc)[NV][MR]) {
+#pragma GCC unroll 14
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      double* low = t.sums + m * t.sums_row + v * kLanes;
+      double* high = low + kDoubles;
+      d_store(low, d_add(d_load(low), d_low(acc[v][m])));
+      d_store(high, d_add(d_load(high), d_high(acc[v][m])));
+    }
+  }
+}
+
 template <int NV, int MR>
 void gemm_rows(const GemmTile& t) {
   // C comes from memory while the sums are formed.
 #pragma GCC unroll 14
   for (int m = 0; m < MR; ++m) {
-    const float* row = t.c + m * t.c_row;
+    const float* row = t.c + m * t.c_row;  // of nothing with `sums`: a prefetch does no harm
     for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(row + v, 1);
   }
   vf acc[NV][MR];
@@ -57,7 +72,9 @@ void gemm_rows(const GemmTile& t) {
   } else {
     multiply_add<false>(t.a, t.a_row, t.b, t.b_step, t.k, t.ahead ? t.ahead : t.b, acc);
   }
-  if (t.columns == NV * kLanes) {
+  if (t.sums) {
+    gemm_add_sums(t, acc);
+  } else if (t.columns == NV * kLanes) {
     gemm_store<false>(t, acc);
   } else {
     gemm_store<true>(t, acc);
