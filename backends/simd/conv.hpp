@@ -24,6 +24,9 @@ struct Phase {
   std::vector<Tap> taps;
   std::vector<std::ptrdiff_t> offset;  ///< start of each contiguous run of taps
   std::int64_t run_taps = 1;           ///< taps per run
+  std::int64_t run = 0;                ///< elements of a segment: a run, or an equal part of one
+  std::vector<std::int64_t> tap_row;   ///< of each segment, in the padded input
+  std::vector<unsigned char> edge;     ///< of each segment, or empty: ConvPanel::edge
   std::int64_t weights = 0;            ///< where its packed weights start
 };
 

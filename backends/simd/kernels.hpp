@@ -11,6 +11,8 @@ namespace isaribi::simd {
 inline constexpr int kMaxPanelVectors = 4;  ///< output channels of one panel: up to 4 vectors
 inline constexpr int kMaxTileRows = 14;     ///< pixels of one register tile, at most
 
+inline constexpr unsigned char kEdgeFirst = 1, kEdgeLast = 2;
+
 /// Output channels [0, channels) of rows x columns pixels:
 /// y[p, q, o] = act(bias[o] + sum_t sum_k x[p x_row + q x_pixel + offset[t] + k] w[t run + k][o]).
 /// x must be readable at every tap: drivers pad it.
@@ -19,6 +21,9 @@ struct ConvPanel {
   ptrdiff_t x_row, x_pixel;
   const ptrdiff_t* offset;  ///< [segments]: where each contiguous run of `run` elements starts
   int segments, run;
+  /// [segments], or nullptr: kEdgeFirst, kEdgeLast where the first or last pixel of a row reads
+  /// padding only, so that its multiplications by zero may be left out.
+  const unsigned char* edge;
   const float* w;  ///< [segments * run][vectors * lanes], zero beyond `channels`
   float* y;
   ptrdiff_t y_row, y_pixel;

@@ -37,12 +37,7 @@ inline void store_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
 }
 
 template <int NV, int MR>
-inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
-  vf acc[NV][MR];
-  clear(acc);
-  const float* w = a.w;
-  for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes)
-    multiply_add<false>(x + a.offset[t], a.x_pixel, w, NV * kLanes, a.run, w, acc);
+inline void finish_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
   if (a.channels == NV * kLanes) {
     store_tile<NV, MR, false>(a, y, acc);
   } else {
@@ -50,13 +45,47 @@ inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
   }
 }
 
+template <int NV, int MR>
+inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
+  vf acc[NV][MR];
+  clear(acc);
+  const float* w = a.w;
+  for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes)
+    multiply_add<false>(x + a.offset[t], a.x_pixel, w, NV * kLanes, a.run, w, acc);
+  finish_tile(a, y, acc);
+}
+
+/// As conv_tile at an end of a row: taps that meet padding with the pixel at that end leave it out.
+template <int NV, int MR>
+inline void conv_edge_tile(const ConvPanel& a, int ends, const float* x, float* y) {
+  vf acc[NV][MR];
+  clear(acc);
+  const float* w = a.w;
+  for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes) {
+    const float* from = x + a.offset[t];
+    const int out = a.edge[t] & ends;
+    if (MR > 1 && out == isaribi::simd::kEdgeFirst) {
+      multiply_add_rows<false, 1, MR>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+    } else if (MR > 1 && out == isaribi::simd::kEdgeLast) {
+      multiply_add_rows<false, 0, MR - 1>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+    } else {
+      multiply_add<false>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+    }
+  }
+  finish_tile(a, y, acc);
+}
+
 /// Calls the tile of the run-time height `m` <= MR.
 template <int NV, int MR>
-inline void conv_tile_of(int m, const ConvPanel& a, const float* x, float* y) {
+inline void conv_tile_of(int m, const ConvPanel& a, int ends, const float* x, float* y) {
   if (m == MR) {
-    conv_tile<NV, MR>(a, x, y);
+    if (ends == 0) {
+      conv_tile<NV, MR>(a, x, y);
+    } else {
+      conv_edge_tile<NV, MR>(a, ends, x, y);
+    }
   } else if constexpr (MR > 1) {
-    conv_tile_of<NV, MR - 1>(m, a, x, y);
+    conv_tile_of<NV, MR - 1>(m, a, ends, x, y);
   }
 }
 
@@ -73,7 +102,10 @@ void conv_rows(const ConvPanel& a) {
     float* y = a.y + p * a.y_row;
     for (ptrdiff_t t = 0; t < tiles; ++t) {
       const int m = base + (t < larger ? 1 : 0);
-      conv_tile_of<NV, kMax>(m, a, x, y);
+      const int ends = !a.edge ? 0
+                               : (t == 0 ? isaribi::simd::kEdgeFirst : 0) |
+                                     (t == tiles - 1 ? isaribi::simd::kEdgeLast : 0);
+      conv_tile_of<NV, kMax>(m, a, ends, x, y);
       x += m * a.x_pixel;
       y += m * a.y_pixel;
     }
