@@ -4,6 +4,8 @@
 // of blocks are then added in f64 in the order of the blocks. The arithmetic depends on neither
 // the number of threads nor, beyond f64 additions, the number of ranks. With more threads than
 // blocks, several threads share the tiles of one block.
+#include "backends/simd/conv_weights.hpp"
+
 #include <algorithm>
 #include <cstring>
 
@@ -169,6 +171,10 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   const bool depthwise = g.groups > 1 && dw[3] == 1 && dw[0] == g.groups;
   if (!owns(api::Op::conv_backward_weights, args.x.dtype())) {
     context_.fall_back(api::Op::conv_backward_weights, args.x).conv().backward_weights(args);
+    return;
+  }
+  if (run_wide_weights(args, context_)) {
+    if (args.db.defined()) bias_gradient(context_, args.dy, args.db, args.accumulate);
     return;
   }
   ConvWork& k = work_;

@@ -191,6 +191,8 @@ struct Kernels {
   void (*add)(const float* a, const float* b, float* y, ptrdiff_t n, bool relu);
   void (*axpby)(float alpha, const float* x, float beta, float* y, ptrdiff_t n);
   void (*scale_add)(float alpha, const float* x, float* y, ptrdiff_t n);  ///< y += alpha x
+  /// y = x, or y += x, in f64.
+  void (*add_in_double)(const float* x, double* y, ptrdiff_t n, bool add);
   void (*fill)(float value, float* y, ptrdiff_t n);
   double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
   void (*sgd)(const Sgd&);

@@ -22,6 +22,15 @@ void weight_tile_of(const WeightTile& a) {
       for (int v = 0; v < NV; ++v) acc[r][s][v] = v_zero();
     }
   }
+  // The sums so far come from memory while this one is formed.
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 14
+    for (int s = 0; s < S; ++s) {
+      for (int v = 0; v < NV * kLanes; v += 16)
+        __builtin_prefetch(a.acc + r * a.acc_run + s * a.acc_step + v, 1);
+    }
+  }
   const vmask last = v_first(a.channels - (NV - 1) * kLanes);
   const ptrdiff_t run_step = a.run_step;
   for (ptrdiff_t n = 0; n < a.images; ++n) {
