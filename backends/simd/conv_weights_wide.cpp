@@ -17,6 +17,7 @@ namespace {
 // Pixels of a strip decide where sums are cut: the same on every machine.
 constexpr std::int64_t kStripPixels = 512;
 constexpr std::int64_t kMinChannels = 32;
+constexpr std::int64_t kDirectChannels = 256;  // of a 1 x 1 layer
 
 /// The layer, and how it is cut.
 struct Layer {
@@ -25,6 +26,7 @@ struct Layer {
   api::ConvGeometry g;
   std::int64_t width, height, padded_c, k;  // k: elements of one row of sums
   std::int64_t strip_rows, images;
+  bool x_direct, dy_direct;  // read where it lies: narrow, or used too few times to pay for a copy
 
   std::int64_t in_begin(std::int64_t row) const {
     return std::max<std::int64_t>(0, row * g.stride_h - g.pad_top);
@@ -44,6 +46,35 @@ struct Strip {
   std::int64_t dy_panel, dy_image, dy_pixel;
 };
 
+/// Memory that the next strip reads, fetched tile by tile while this one is multiplied.
+struct Ahead {
+  const float *at, *end, *then, *then_end;
+
+  const float* take(std::int64_t lines) {
+    if (at >= end) {
+      at = then;
+      end = then_end;
+      then_end = then;
+    }
+    if (at >= end) return nullptr;
+    const float* taken = at;
+    at += std::min(16 * lines, end - at);
+    return taken;
+  }
+};
+
+/// As much beyond the strip as the strip itself.
+Ahead ahead_of(const Layer& l, const Strip& s) {
+  const std::int64_t dy_row = l.q * l.o, x_row = l.w * l.c;
+  const std::int64_t dy_rows = s.images > 1 ? s.images * l.p : s.rows;
+  const std::int64_t x_rows = s.images > 1 ? s.images * l.h : s.rows * l.g.stride_h;
+  const std::int64_t dy_at = (s.n * l.p + s.first) + dy_rows;
+  const std::int64_t x_at =
+      s.n * l.h + (s.images > 1 ? x_rows : std::min(l.h, l.in_end(s.first + s.rows)));
+  return {l.dy + dy_at * dy_row, l.dy + std::min(l.n * l.p, dy_at + dy_rows) * dy_row,
+          l.x + x_at * x_row, l.x + std::min(l.n * l.h, x_at + x_rows) * x_row};
+}
+
 /// Outputs of [begin, end) along one axis whose tap, `shift` = tap dilation - pad, lies inside.
 Range inside(std::int64_t begin, std::int64_t end, std::int64_t shift, std::int64_t stride,
              std::int64_t extent) {
@@ -60,7 +91,7 @@ void load_strip(const Layer& l, const Kernels& kernels, float* x, float* dy, Str
   s.x_image = l.h * l.w * l.c;
   s.x_pixel = l.c;
   s.x_panel = l.width;
-  if (l.c > l.width) {
+  if (!l.x_direct) {
     s.x_pixel = l.width;
     s.x_image = pixels * l.width;
     s.x_panel = s.images * s.x_image + 16;
@@ -68,6 +99,13 @@ void load_strip(const Layer& l, const Kernels& kernels, float* x, float* dy, Str
       kernels.gemm_pack(
           {s.x + i * l.h * l.w * l.c, 1, l.c, l.c, pixels, l.width, s.x_panel, x + i * s.x_image});
     s.x = x;
+  }
+  if (l.dy_direct) {
+    s.dy = l.dy + (s.n * l.p + s.first) * l.q * l.o;
+    s.dy_pixel = l.o;
+    s.dy_image = l.p * l.q * l.o;
+    s.dy_panel = l.height;
+    return;
   }
   s.dy_pixel = l.height;
   s.dy_image = out_pixels * l.height;
@@ -80,7 +118,7 @@ void load_strip(const Layer& l, const Kernels& kernels, float* x, float* dy, Str
 
 /// Adds the products of one strip to the tile of outputs [o, o + height) and panel `c` of inputs.
 void add_tap(const Layer& l, const Kernels& kernels, const Strip& s, std::int64_t o, std::int64_t c,
-             std::int64_t r, std::int64_t tap, float* acc) {
+             std::int64_t r, std::int64_t tap, Ahead& ahead, float* acc) {
   const std::int64_t down = r * l.g.dilation_h - l.g.pad_top,
                      right = tap * l.g.dilation_w - l.g.pad_left;
   const Range rows = inside(s.first, s.first + s.rows, down, l.g.stride_h, l.h);
@@ -107,6 +145,7 @@ void add_tap(const Layer& l, const Kernels& kernels, const Strip& s, std::int64_
   t.vectors = (t.channels + kernels.lanes - 1) / kernels.lanes;
   t.acc = acc + o * l.k + (r * l.kw + tap) * l.padded_c + c;
   t.acc_step = l.k;
+  t.ahead = ahead.take(t.images * t.rows * t.columns);
   kernels.weight_tile(t);
 }
 
@@ -121,10 +160,11 @@ void run_block(const Layer& l, const Kernels& kernels, Range samples, int slice,
       s.first = first;
       s.rows = std::min(l.strip_rows, l.p - first);
       load_strip(l, kernels, x, dy, s);
+      Ahead ahead = ahead_of(l, s);
       for (std::int64_t c = 0; c < l.c; c += l.width) {
         for (std::int64_t o = slice * l.height; o < l.o; o += slices * l.height) {
           for (std::int64_t tap = 0; tap < l.kh * l.kw; ++tap)
-            add_tap(l, kernels, s, o, c, tap / l.kw, tap % l.kw, acc);
+            add_tap(l, kernels, s, o, c, tap / l.kw, tap % l.kw, ahead, acc);
         }
       }
     }
@@ -149,6 +189,8 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   const std::int64_t pixels = std::max<std::int64_t>(1, l.p * l.q);
   const std::int64_t strips = (pixels + kStripPixels - 1) / kStripPixels;
   l.strip_rows = std::max<std::int64_t>(1, (l.p + strips - 1) / strips);
+  l.x_direct = l.c <= l.width || (l.kh * l.kw == 1 && l.c <= kDirectChannels);
+  l.dy_direct = l.kh * l.kw == 1 && l.o <= kDirectChannels;
   l.images = std::clamp<std::int64_t>(kStripPixels / pixels, 1, api::kSampleBlock);
   return l;
 }
@@ -191,8 +233,9 @@ bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context) {
   const std::int64_t in_rows = (l.strip_rows - 1) * l.g.stride_h + (l.kh - 1) * l.g.dilation_h + 1;
   const std::int64_t columns = (l.c + l.width - 1) / l.width;
   const std::int64_t x_elements =
-      l.c > l.width ? columns * (l.images * std::min(in_rows, l.h) * l.w * l.width + 16) : 0;
-  const std::int64_t dy_elements = panels * (l.images * l.strip_rows * l.q * l.height + 16);
+      !l.x_direct ? columns * (l.images * std::min(in_rows, l.h) * l.w * l.width + 16) : 0;
+  const std::int64_t dy_elements =
+      l.dy_direct ? 0 : panels * (l.images * l.strip_rows * l.q * l.height + 16);
   if (blocks == 0) std::fill(sums, sums + elements, 0.0);
 
   for (std::int64_t round = 0; round < blocks; round += together) {

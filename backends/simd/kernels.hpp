@@ -47,6 +47,7 @@ struct WeightTile {
   ptrdiff_t acc_run, acc_step;
   int runs, run;  ///< (1, 1..tile_rows) or a pair listed in weight_pair
   int vectors, channels;
+  const float* ahead;  ///< what will be read next: a cache line per pixel from here, or nullptr
 };
 
 /// y[w, o] = act(bias[o] + sum_s z[w + s, s channels + o]): the second half of conv_wide.cpp.

@@ -33,6 +33,8 @@ void weight_tile_of(const WeightTile& a) {
   }
   const vmask last = v_first(a.channels - (NV - 1) * kLanes);
   const ptrdiff_t run_step = a.run_step;
+  const float* ahead = a.ahead ? a.ahead : a.dy;
+  const ptrdiff_t line = a.ahead ? 16 : 0;
   for (ptrdiff_t n = 0; n < a.images; ++n) {
     for (ptrdiff_t p = 0; p < a.rows; ++p) {
       const float* x = a.x + n * a.x_image + p * a.x_row;
@@ -42,6 +44,8 @@ void weight_tile_of(const WeightTile& a) {
 #pragma GCC unroll 4
         for (int v = 0; v < NV - 1; ++v) g[v] = v_load(dy + v * kLanes);
         g[NV - 1] = v_load(dy + (NV - 1) * kLanes, last);
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += line;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 14
