@@ -57,7 +57,8 @@ struct GatherRow {
   int taps, channels;  ///< channels <= lanes
   ptrdiff_t columns;
   const float* bias;  ///< [channels], or nullptr
-  float* y;           ///< [columns, channels]
+  float* y;           ///< [columns, channels], `y_pixel` from column to column
+  ptrdiff_t y_pixel;
   bool relu;
 };
 

@@ -136,8 +136,8 @@ void gather_row(const GatherRow& a) {
       sum = v_add(sum, v_load(z + s * (a.z_pixel + a.channels), m));
     }
     if (a.relu) sum = v_relu(sum);
-    float* y = a.y + w * a.channels;
-    if ((a.columns - w) * a.channels >= kLanes) {
+    float* y = a.y + w * a.y_pixel;
+    if (a.y_pixel == a.channels && (a.columns - w) * a.channels >= kLanes) {
       v_store(y, sum);  // what is beyond this pixel is overwritten by the next ones
     } else {
       v_store(pixel, sum);
