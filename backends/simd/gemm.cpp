@@ -57,6 +57,7 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
   t.beta = block.k == 0 ? p.beta : 1.0f;
   const bool last = block.k + block.depth == p.k;
   t.relu = last && p.relu;
+  const bool contiguous = !block.a && p.a.column == 1 && block.depth == p.a.row;
   for (std::int64_t j = block.columns.begin; j < block.columns.end; j += plan.width) {
     panel_of_b(p, kernels, plan, block, j, t);
     t.bias = last && p.bias ? p.bias + j : nullptr;
@@ -67,6 +68,8 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
                     : p.a.data + i * p.a.row + block.k * p.a.column;
       t.a_row = block.a ? 1 : p.a.row;
       t.a_step = block.a ? plan.height : p.a.column;
+      // Rows of A that lie one behind another are on their way while those before are used.
+      t.ahead = contiguous && j == block.columns.begin ? t.a + plan.height * p.a.row : nullptr;
       t.c = p.c + i * p.c_row + j;
       t.rows = static_cast<int>(end - i);
       t.columns = columns;
