@@ -173,7 +173,7 @@ struct Strip {
   std::int64_t x_image, n, images, first;
 };
 
-/// The strip's input, with its padding. Depthwise and dense alike.
+/// The strip's input, with its padding.
 Strip load_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* buffer) {
   const ConvWork& work = p.work;
   const std::int64_t image = work.h * work.w * work.c, from = first * work.in_step_h;
@@ -265,51 +265,6 @@ void run_phase(const Prepared& p, const Phase& phase, const Strip& strip) {
   } while (chunk.end < segments);
 }
 
-/// Depthwise: weights [tap][c], one output row at a time.
-void run_depthwise_strip(const Prepared& p, const Strip& strip) {
-  const ConvWork& work = p.work;
-  const std::int64_t n = strip.n, first = strip.first;
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    const Phase& phase = work.phases[i];
-    ConvPanel a{};
-    a.x_pixel = work.in_step_w * work.c;
-    a.offset = phase.offset.data();
-    a.segments = static_cast<int>(phase.offset.size());
-    a.run = static_cast<int>(work.c);
-    a.w = p.weights + phase.weights;
-    a.y_pixel = work.out_step_w * work.out_c;
-    a.columns = phase.columns;
-    a.bias = work.bias;
-    a.channels = static_cast<int>(work.c);
-    a.relu = work.relu;
-    for (std::int64_t row = first; row < std::min(first + p.strip_rows, phase.rows); ++row) {
-      a.x = strip.x + (row - first) * work.in_step_h * work.padded_w() * work.c;
-      a.y = work.y + ((n * work.out_h + phase.first_row + row * work.out_step_h) * work.out_w +
-                      phase.first_column) *
-                         work.out_c;
-      p.kernels.depthwise_row(a);
-    }
-  }
-}
-
-const float* pack_depthwise(ConvWork& work, Scratch& scratch) {
-  std::int64_t total = 0;
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    work.phases[i].weights = total;
-    total += static_cast<std::int64_t>(work.phases[i].taps.size()) * work.c;
-  }
-  float* packed = scratch.get<float>(Use::weights, total);
-  float* to = packed;
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    for (const Tap& tap : work.phases[i].taps) {
-      for (std::int64_t c = 0; c < work.c; ++c) {
-        *to++ = work.weights[c * work.w_group + tap.index * work.w_tap];
-      }
-    }
-  }
-  return packed;
-}
-
 }  // namespace
 
 Phase& ConvWork::add_phase() {
@@ -350,12 +305,11 @@ void run_conv(ConvWork& work, Context& context) {
     for (const Tap& tap : phase.taps) reach = std::max(reach, tap.row);
   }
   if (work.n == 0 || rows == 0 || columns == 0) return;
-  if (run_wide(work, context)) return;
-  const bool depthwise = work.groups == work.c && work.group_out == 1 && work.c > 1;
+  if (run_depthwise(work, context) || run_wide(work, context)) return;
   Prepared p{work, kernels, choose_panels(kernels, work.group_out, columns), nullptr, nullptr, 0,
              0,    1};
-  p.weights = depthwise ? pack_depthwise(work, scratch) : pack_weights(work, p.panels, scratch);
-  p.bias = depthwise ? nullptr : pad_bias(work, p.panels, scratch);
+  p.weights = pack_weights(work, p.panels, scratch);
+  p.bias = pad_bias(work, p.panels, scratch);
 
   const std::int64_t threads = omp_get_max_threads();
   const std::int64_t row_elements = work.padded_w() * work.c * work.in_step_h;
@@ -366,7 +320,7 @@ void run_conv(ConvWork& work, Context& context) {
   p.strip_rows = (rows + strips - 1) / strips;
   strips = (rows + p.strip_rows - 1) / p.strip_rows;
   p.in_rows = (p.strip_rows - 1) * work.in_step_h + reach + 1;
-  if (strips == 1 && !depthwise)
+  if (strips == 1)
     p.images = std::clamp<std::int64_t>(
         std::min(fit / (rows * row_elements), work.n / (4 * threads)), 1, work.n);
   const std::int64_t buffer = work.padded() ? p.images * p.in_rows * work.padded_w() * work.c : 0;
@@ -378,10 +332,6 @@ void run_conv(ConvWork& work, Context& context) {
     for (std::int64_t item = r.begin; item < r.end; ++item) {
       const Strip strip =
           load_strip(p, item / strips * p.images, item % strips * p.strip_rows, memory);
-      if (depthwise) {
-        run_depthwise_strip(p, strip);
-        continue;
-      }
       for (std::size_t i = 0; i < work.phase_count; ++i) {
         if (strip.first < work.phases[i].rows) run_phase(p, work.phases[i], strip);
       }

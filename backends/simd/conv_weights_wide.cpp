@@ -16,8 +16,8 @@ namespace {
 
 // Pixels of a strip decide where sums are cut: the same on every machine.
 constexpr std::int64_t kStripPixels = 512;
-constexpr std::int64_t kFewer = 32, kFewest = 16;  // channels that are many; of a 1 x 1 layer
-constexpr std::int64_t kDirectChannels = 256;      // of a 1 x 1 layer
+constexpr std::int64_t kFewest = 16;           // channels
+constexpr std::int64_t kDirectChannels = 256;  // of a 1 x 1 layer
 
 /// The layer, and how it is cut.
 struct Layer {
@@ -214,9 +214,10 @@ void store_gradient(const Layer& l, const double* sums, T* dw, bool accumulate) 
 
 bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context) {
   const Kernels& kernels = context.kernels();
-  const std::int64_t fewest = args.dw.shape()[1] * args.dw.shape()[2] == 1 ? kFewest : kFewer;
-  if (args.geometry.groups != 1 || args.x.shape()[3] < fewest || args.dy.shape()[3] < fewest)
-    return false;
+  const std::int64_t in = args.x.shape()[3], out = args.dy.shape()[3];
+  const bool point = args.dw.shape()[1] * args.dw.shape()[2] == 1;
+  const bool many = in >= 2 * kFewest || in % kFewest == 0 || point;
+  if (args.geometry.groups != 1 || in < kFewest || out < kFewest || !many) return false;
   const Layer l = layer_of(args, kernels);
   Scratch& scratch = context.ready();
   const std::int64_t elements = l.o * l.k;

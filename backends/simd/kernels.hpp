@@ -50,6 +50,36 @@ struct WeightTile {
   const float* ahead;  ///< what will be read next: a cache line per pixel from here, or nullptr
 };
 
+/// Depthwise: rows of `width` pixels of x seen from rows of y. Tap (r, s) of pixel q is column
+/// first + s tap_step + q step of the r-th row from `x`, `x_row` apart. Columns outside the image
+/// add nothing; rows must lie inside.
+struct DepthwiseRows {
+  const float* x;
+  ptrdiff_t x_row, width;
+  ptrdiff_t first, tap_step, step;
+  int rows, taps;  ///< of the kernel: those that lie inside
+  ptrdiff_t columns, channels;
+  const float* ahead;  ///< a row of x that will be read next, or nullptr
+};
+
+/// y[q, c] = act(bias[c] + sum_rs x w[r][s][c]), for one row of y.
+struct DepthwiseOutput {
+  const float* w;
+  const float* bias;
+  float* y;
+  ptrdiff_t y_pixel;
+  bool relu;
+};
+
+/// acc[s][c] += sum_pq x dy[p, q, c] for one row of taps and `rows` rows of dy; their rows of x are
+/// `x_step` apart.
+struct DepthwiseGradient {
+  const float* dy;
+  ptrdiff_t rows, x_step;
+  float* acc;
+  ptrdiff_t ahead_x, ahead_dy;  ///< distance to what will be read next
+};
+
 /// y[w, o] = act(bias[o] + sum_s z[w + s, s channels + o]): the second half of conv_wide.cpp.
 struct GatherRow {
   const float* z;
@@ -172,10 +202,8 @@ struct Kernels {
   void (*weight_tile)(const WeightTile&);
   /// Whether weight_tile has a kernel for `runs` > 1 runs of `run` elements and `vectors`.
   bool (*weight_pair)(int runs, int run, int vectors);
-  /// out[c] for depthwise: y[q, c] = act(bias[c] + sum_t x[q x_pixel + offset[t] + c] w[t][c]).
-  void (*depthwise_row)(const ConvPanel&);
-  /// acc[t * acc_step + c] += sum_q x[q x_pixel + t-th offset + c] dy[q dy_pixel + c].
-  void (*depthwise_weights)(const WeightTile&, const ptrdiff_t* offset, int taps);
+  void (*depthwise_output)(const DepthwiseRows&, const DepthwiseOutput&);
+  void (*depthwise_gradient)(const DepthwiseRows&, const DepthwiseGradient&);
 
   void (*bn_statistics)(const ChannelPass&);
   void (*bn_normalize)(const ChannelPass&);

@@ -146,41 +146,4 @@ void gather_row(const GatherRow& a) {
   }
 }
 
-template <class Lanes>
-inline void depthwise_channels(const ConvPanel& a, int c, Lanes m) {
-  const vf bias = a.bias ? get(a.bias + c, m) : v_zero();
-  const auto finish = [&](vf r, float* y) { put(y, a.relu ? v_relu(r) : r, m); };
-  ptrdiff_t q = 0;
-  for (; q + 4 <= a.columns; q += 4) {
-    const float* x = a.x + q * a.x_pixel + c;
-    float* y = a.y + q * a.y_pixel + c;
-    vf s0 = bias, s1 = bias, s2 = bias, s3 = bias;
-    for (int t = 0; t < a.segments; ++t) {
-      const vf w = get(a.w + static_cast<ptrdiff_t>(t) * a.run + c, m);
-      const float* p = x + a.offset[t];
-      s0 = v_fma(get(p, m), w, s0);
-      s1 = v_fma(get(p + a.x_pixel, m), w, s1);
-      s2 = v_fma(get(p + 2 * a.x_pixel, m), w, s2);
-      s3 = v_fma(get(p + 3 * a.x_pixel, m), w, s3);
-    }
-    finish(s0, y);
-    finish(s1, y + a.y_pixel);
-    finish(s2, y + 2 * a.y_pixel);
-    finish(s3, y + 3 * a.y_pixel);
-  }
-  for (; q < a.columns; ++q) {
-    vf s = bias;
-    for (int t = 0; t < a.segments; ++t) {
-      s = v_fma(get(a.x + q * a.x_pixel + a.offset[t] + c, m),
-                get(a.w + static_cast<ptrdiff_t>(t) * a.run + c, m), s);
-    }
-    finish(s, a.y + q * a.y_pixel + c);
-  }
-}
-
-/// Depthwise: one row of pixels, vectors of channels.
-void depthwise_row(const ConvPanel& a) {
-  each(a.channels, [&](ptrdiff_t c, auto m) { depthwise_channels(a, static_cast<int>(c), m); });
-}
-
 }  // namespace

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/simd/isa/conv_panel.hpp"
+#include "backends/simd/isa/depthwise.hpp"
 #include "backends/simd/isa/gemm_pack.hpp"
 #include "backends/simd/isa/gemm_tile.hpp"
 #include "backends/simd/isa/passes.hpp"
@@ -25,8 +26,8 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.gather_row = gather_row;
   k.weight_tile = weight_tile;
   k.weight_pair = weight_pair;
-  k.depthwise_row = depthwise_row;
-  k.depthwise_weights = depthwise_weights;
+  k.depthwise_output = depthwise_output;
+  k.depthwise_gradient = depthwise_gradient;
   k.bn_statistics = bn_statistics;
   k.bn_normalize = bn_normalize;
   k.bn_backward_reduce = bn_backward_reduce;

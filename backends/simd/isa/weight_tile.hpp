@@ -112,32 +112,4 @@ void weight_tile(const WeightTile& a) {
   }
 }
 
-template <class Lanes>
-inline void depthwise_tap(const WeightTile& a, ptrdiff_t offset, float* out, Lanes m) {
-  vf s0 = v_zero(), s1 = v_zero(), s2 = v_zero(), s3 = v_zero();
-  for (ptrdiff_t p = 0; p < a.rows; ++p) {
-    const float* x = a.x + p * a.x_row + offset;
-    const float* dy = a.dy + p * a.dy_row;
-    ptrdiff_t q = 0;
-    for (; q + 4 <= a.columns; q += 4, x += 4 * a.x_pixel, dy += 4 * a.dy_pixel) {
-      s0 = v_fma(get(x, m), get(dy, m), s0);
-      s1 = v_fma(get(x + a.x_pixel, m), get(dy + a.dy_pixel, m), s1);
-      s2 = v_fma(get(x + 2 * a.x_pixel, m), get(dy + 2 * a.dy_pixel, m), s2);
-      s3 = v_fma(get(x + 3 * a.x_pixel, m), get(dy + 3 * a.dy_pixel, m), s3);
-    }
-    for (; q < a.columns; ++q, x += a.x_pixel, dy += a.dy_pixel)
-      s0 = v_fma(get(x, m), get(dy, m), s0);
-  }
-  put(out, v_add(get(out, m), v_add(v_add(s0, s1), v_add(s2, s3))), m);
-}
-
-void depthwise_weights(const WeightTile& a, const ptrdiff_t* offset, int taps) {
-  each(a.channels, [&](ptrdiff_t c, auto m) {
-    WeightTile part = a;
-    part.dy += c;
-    for (int t = 0; t < taps; ++t)
-      depthwise_tap(part, offset[t] + c, a.acc + t * a.acc_step + c, m);
-  });
-}
-
 }  // namespace
