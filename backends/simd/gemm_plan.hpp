@@ -48,7 +48,7 @@ inline Plan plan_of(const Product& p, const Kernels& kernels) {
   plan.rows = std::max(rows / plan.height, std::int64_t{4}) * plan.height;
   const std::int64_t columns = caches().l3 / 2 / kDepth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
-  plan.pack_a = p.n > 4 * plan.width || (p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2);
+  plan.pack_a = p.n > 8 * plan.width || (p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2);
   plan.pack_b = p.b.column != 1 || p.m > 3 * plan.height;
   return plan;
 }
