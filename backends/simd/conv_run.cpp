@@ -81,7 +81,8 @@ void find_runs(const ConvWork& work, Phase& phase) {
     return a.row != b.row ? a.row < b.row : a.column < b.column;
   });
   const bool many = work.group_out >= kManyOutputs;  // fewer: whole runs, for conv_wide.cpp
-  const bool edges = many && work.lead_w + work.tail_w > 0 && work.group_in >= kEdgeChannels;
+  const bool edges =
+      many && work.lead_w + work.tail_w + work.apart > 0 && work.group_in >= kEdgeChannels;
   phase.run_taps = edges ? 1 : merged_taps(work, phase);
   const std::int64_t length = phase.run_taps * work.group_in;
   std::int64_t parts = many ? (length + kChunk - 1) / kChunk : 1;
@@ -97,7 +98,7 @@ void find_runs(const ConvWork& work, Phase& phase) {
     const int edge = (tap.column < work.lead_w ? kEdgeFirst : 0) |
                      (last >= work.lead_w + work.w ? kEdgeLast : 0);
     for (std::int64_t part = 0; part < parts; ++part) {
-      phase.offset.push_back((tap.row * work.padded_w() + tap.column) * work.c + part * phase.run);
+      phase.offset.push_back(tap.row * work.row() + tap.column * work.pixel() + part * phase.run);
       phase.tap_row.push_back(tap.row);
       if (edges) phase.edge.push_back(static_cast<unsigned char>(edge));
     }
@@ -182,7 +183,7 @@ Strip load_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* b
   if (!work.padded()) return strip;
   const std::int64_t rows = std::min(p.in_rows, work.lead_h + work.h + work.tail_h - from);
   strip.x = buffer;
-  strip.x_image = p.in_rows * work.padded_w() * work.c;
+  strip.x_image = p.in_rows * work.row();
   for (std::int64_t i = 0; i < strip.images; ++i)
     pad_rows(work, work.x + (n + i) * image, from, rows, buffer + i * strip.x_image);
   return strip;
@@ -236,8 +237,8 @@ void run_phase(const Prepared& p, const Phase& phase, const Strip& strip) {
              ((phase.first_row + strip.first * work.out_step_h) * work.out_w + phase.first_column) *
                  work.out_c;
   ConvPanel a{};
-  a.x_row = work.in_step_h * work.padded_w() * work.c;
-  a.x_pixel = work.in_step_w * work.c;
+  a.x_row = work.in_step_h * work.row();
+  a.x_pixel = work.in_step_w * work.pixel();
   a.offset = phase.offset.data();
   a.edge = phase.edge.empty() ? nullptr : phase.edge.data();
   a.run = static_cast<int>(phase.run);
@@ -279,8 +280,11 @@ void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::i
   const auto zero = [](float* at, std::int64_t count) {
     std::memset(at, 0, static_cast<std::size_t>(count) * sizeof(float));
   };
-  const std::int64_t width = work.padded_w() * work.c;
-  const std::int64_t lead = work.lead_w * work.c, inner = work.w * work.c;
+  const auto copy = [](float* at, const float* from, std::int64_t count) {
+    std::memcpy(at, from, static_cast<std::size_t>(count) * sizeof(float));
+  };
+  const std::int64_t width = work.row(), lead = work.lead_w * work.pixel(),
+                     inner = work.w * work.pixel();
   for (std::int64_t r = row; r < row + rows; ++r, to += width) {
     const std::int64_t h = r - work.lead_h;
     if (h < 0 || h >= work.h) {
@@ -288,14 +292,30 @@ void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::i
       continue;
     }
     zero(to, lead);
-    std::memcpy(to + lead, image + h * inner, static_cast<std::size_t>(inner) * sizeof(float));
+    const float* from = image + h * work.w * work.c;
+    if (work.apart == 0) {
+      copy(to + lead, from, inner);
+    } else {
+      for (std::int64_t w = 0; w < work.w; ++w)
+        copy(to + lead + w * work.pixel(), from + w * work.c, work.c);
+    }
     zero(to + lead + inner, width - lead - inner);
   }
+}
+
+/// Pixels of a tile a multiple of 1 KiB apart share a few sets of an L1: their copy keeps a cache
+/// line between them, where single taps are read and copying costs little against the products.
+std::int64_t space_between_pixels(const ConvWork& work) {
+  constexpr std::int64_t kLine = 16, kSame = 256, kEnoughOutputs = 64;
+  const bool crowded = work.c * work.in_step_w % kSame == 0 && work.group_in >= kEdgeChannels &&
+                       work.group_out >= kEnoughOutputs;
+  return crowded && (work.in_step_w > 1 || work.lead_w + work.tail_w > 0) ? kLine : 0;
 }
 
 void run_conv(ConvWork& work, Context& context) {
   Scratch& scratch = context.ready();
   const Kernels& kernels = context.kernels();
+  work.apart = space_between_pixels(work);
   std::int64_t rows = 0, columns = 0, reach = 0;
   for (std::size_t i = 0; i < work.phase_count; ++i) {
     Phase& phase = work.phases[i];
@@ -312,7 +332,7 @@ void run_conv(ConvWork& work, Context& context) {
   p.bias = pad_bias(work, p.panels, scratch);
 
   const std::int64_t threads = omp_get_max_threads();
-  const std::int64_t row_elements = work.padded_w() * work.c * work.in_step_h;
+  const std::int64_t row_elements = work.row() * work.in_step_h;
   const std::int64_t fit = std::clamp<std::int64_t>(caches().l2 / 16, 16 << 10, 128 << 10);
   std::int64_t strips = (rows * row_elements + fit - 1) / fit;
   if (work.n * strips < 4 * threads) strips = (4 * threads + work.n - 1) / work.n;
@@ -323,7 +343,7 @@ void run_conv(ConvWork& work, Context& context) {
   if (strips == 1)
     p.images = std::clamp<std::int64_t>(
         std::min(fit / (rows * row_elements), work.n / (4 * threads)), 1, work.n);
-  const std::int64_t buffer = work.padded() ? p.images * p.in_rows * work.padded_w() * work.c : 0;
+  const std::int64_t buffer = work.padded() ? p.images * p.in_rows * work.row() : 0;
 
   const std::int64_t groups = (work.n + p.images - 1) / p.images, items = groups * strips;
   const std::int64_t touched = work.n * rows * row_elements * 16;
