@@ -4,7 +4,18 @@
 
 #include <algorithm>
 
+#include "backends/simd/gemm.hpp"
+
 namespace isaribi::simd {
+namespace {
+
+/// A 1 x 1 convolution that meets every pixel is a product of matrices.
+bool pointwise(const core::Shape& w, const api::ConvGeometry& g) {
+  return w[1] == 1 && w[2] == 1 && g.stride_h == 1 && g.stride_w == 1 && g.groups == 1 &&
+         g.pad_top + g.pad_bottom + g.pad_left + g.pad_right == 0;
+}
+
+}  // namespace
 
 void Conv::do_forward(const api::ConvForward& args) {
   if (!owns(api::Op::conv_forward, args.x.dtype())) {
@@ -13,6 +24,23 @@ void Conv::do_forward(const api::ConvForward& args) {
   }
   const core::Shape &x = args.x.shape(), &w = args.w.shape(), &y = args.y.shape();
   const api::ConvGeometry& g = args.geometry;
+  const float* bias = args.bias.defined() ? args.bias.data<float>() : nullptr;
+  const bool relu = args.activation == api::Activation::relu;
+  if (pointwise(w, g) && args.y.count() > 0) {
+    multiply({x[0] * x[1] * x[2],
+              w[0],
+              w[3],
+              {args.x.data<float>(), w[3], 1},
+              {args.w.data<float>(), 1, w[3]},
+              args.y.data<float>(),
+              w[0],
+              1.0f,
+              0.0f,
+              bias,
+              relu},
+             context_);
+    return;
+  }
   ConvWork& k = work_;
   k.x = args.x.data<float>();
   k.y = args.y.data<float>();
@@ -30,8 +58,8 @@ void Conv::do_forward(const api::ConvForward& args) {
   k.group_out = w[0] / g.groups;
   k.weights = args.w.data<float>();
   k.w_in = 1, k.w_tap = w[3], k.w_out = w[1] * w[2] * w[3], k.w_group = k.group_out * k.w_out;
-  k.bias = args.bias.defined() ? args.bias.data<float>() : nullptr;
-  k.relu = args.activation == api::Activation::relu;
+  k.bias = bias;
+  k.relu = relu;
   k.phase_count = 0;
   Phase& phase = k.add_phase();
   phase.first_row = phase.first_column = 0;
@@ -71,6 +99,17 @@ void Conv::do_backward_data(const api::ConvBackwardData& args) {
   }
   const core::Shape &dy = args.dy.shape(), &w = args.w.shape(), &dx = args.dx.shape();
   const api::ConvGeometry& g = args.geometry;
+  if (pointwise(w, g) && args.dx.count() > 0) {
+    multiply({dx[0] * dx[1] * dx[2],
+              w[3],
+              w[0],
+              {args.dy.data<float>(), w[0], 1},
+              {args.w.data<float>(), w[3], 1},
+              args.dx.data<float>(),
+              w[3]},
+             context_);
+    return;
+  }
   ConvWork& k = work_;
   k.x = args.dy.data<float>();
   k.y = args.dx.data<float>();

@@ -24,6 +24,9 @@ struct Phase {
   std::vector<Tap> taps;
   std::vector<std::ptrdiff_t> offset;  ///< start of each contiguous run of taps
   std::int64_t run_taps = 1;           ///< taps per run
+  std::int64_t run = 0;                ///< elements of a segment: a run, or an equal part of one
+  std::vector<std::int64_t> tap_row;   ///< of each segment, in the padded input
+  std::vector<unsigned char> edge;     ///< of each segment, or empty: ConvPanel::edge
   std::int64_t weights = 0;            ///< where its packed weights start
 };
 
@@ -36,6 +39,7 @@ struct ConvWork {
   std::int64_t lead_h = 0, lead_w = 0, tail_h = 0, tail_w = 0;  ///< zero padding
   std::int64_t in_step_h = 1, in_step_w = 1;                    ///< input step per output pixel
   std::int64_t out_step_h = 1, out_step_w = 1;  ///< output step between pixels of a phase
+  std::int64_t apart = 0;  ///< elements between pixels of the padded copy, see run_conv
   std::int64_t groups = 1, group_in = 0, group_out = 0;
   const float* weights = nullptr;
   std::int64_t w_out = 0, w_tap = 0, w_in = 0, w_group = 0;  ///< strides of its four axes
@@ -45,7 +49,9 @@ struct ConvWork {
   std::size_t phase_count = 0;
 
   std::int64_t padded_w() const { return lead_w + w + tail_w; }
-  bool padded() const { return lead_h + lead_w + tail_h + tail_w > 0; }
+  std::int64_t pixel() const { return c + apart; }           ///< of the padded copy
+  std::int64_t row() const { return padded_w() * pixel(); }  ///< of the padded copy
+  bool padded() const { return lead_h + lead_w + tail_h + tail_w + apart > 0; }
   Phase& add_phase();
 };
 
@@ -65,10 +71,14 @@ class Conv final : public api::ConvOps {
 /// Runs `work`: packs weights, pads strips, calls panels. conv_run.cpp
 void run_conv(ConvWork& work, Context& context);
 
+/// Layers with one channel per group, both passes through ConvWork. conv_depthwise.cpp
+bool run_depthwise(ConvWork& work, Context& context);
+
 /// The form for few output channels, when it applies; phases hold their runs. conv_wide.cpp
 bool run_wide(ConvWork& work, Context& context);
 
-/// Copies rows [row, row + rows) of the padded image to `to` ([rows, padded_w, c]), zeros outside.
+/// Copies rows [row, row + rows) of the padded image to `to` ([rows, padded_w, pixel]), zeros
+/// outside.
 void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::int64_t rows,
               float* to);
 

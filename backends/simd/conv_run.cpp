@@ -12,7 +12,11 @@
 namespace isaribi::simd {
 namespace {
 
-constexpr std::int64_t kStripElements = 32 * 1024;  // 128 KiB of input per strip
+// Sums are cut into chunks of so many steps, whose weights stay in L2 while a strip passes: the
+// same on every machine, since it decides the bits.
+constexpr std::int64_t kChunk = 1152;
+// Taps of fewer channels are worth more as one run than without the products of padding.
+constexpr std::int64_t kEdgeChannels = 32, kManyOutputs = 16;
 
 /// Panels of one group: how its output channels are cut.
 struct Panels {
@@ -54,12 +58,8 @@ Panels choose_panels(const Kernels& k, std::int64_t channels, std::int64_t colum
   return best;
 }
 
-/// Merges taps that are neighbours in memory into runs of equal length, and turns them into
-/// offsets.
-void find_runs(const ConvWork& work, Phase& phase) {
-  std::sort(phase.taps.begin(), phase.taps.end(), [](const Tap& a, const Tap& b) {
-    return a.row != b.row ? a.row < b.row : a.column < b.column;
-  });
+/// Merges taps that are neighbours in memory into runs of equal length.
+std::int64_t merged_taps(const ConvWork& work, const Phase& phase) {
   const auto& taps = phase.taps;
   std::size_t run = taps.empty() || work.groups > 1 ? 1 : 0;
   for (std::size_t begin = 0; run != 1 && begin < taps.size();) {
@@ -71,10 +71,37 @@ void find_runs(const ConvWork& work, Phase& phase) {
     run = run == 0 || run == end - begin ? end - begin : 1;
     begin = end;
   }
-  phase.run_taps = static_cast<std::int64_t>(run);
+  return static_cast<std::int64_t>(run);
+}
+
+/// Turns the taps into segments: runs of taps, or where there are many channels single taps that
+/// know the pixels at the ends of a row which they do not reach; in parts of at most kChunk.
+void find_runs(const ConvWork& work, Phase& phase) {
+  std::sort(phase.taps.begin(), phase.taps.end(), [](const Tap& a, const Tap& b) {
+    return a.row != b.row ? a.row < b.row : a.column < b.column;
+  });
+  const bool many = work.group_out >= kManyOutputs;  // fewer: whole runs, for conv_wide.cpp
+  const bool edges =
+      many && work.lead_w + work.tail_w + work.apart > 0 && work.group_in >= kEdgeChannels;
+  phase.run_taps = edges ? 1 : merged_taps(work, phase);
+  const std::int64_t length = phase.run_taps * work.group_in;
+  std::int64_t parts = many ? (length + kChunk - 1) / kChunk : 1;
+  while (parts > 1 && length % parts != 0) ++parts;
+  parts = std::max<std::int64_t>(1, parts);
+  phase.run = length / parts;
   phase.offset.clear();
-  for (std::size_t t = 0; t < taps.size(); t += run) {
-    phase.offset.push_back((taps[t].row * work.padded_w() + taps[t].column) * work.c);
+  phase.tap_row.clear();
+  phase.edge.clear();
+  for (std::size_t t = 0; t < phase.taps.size(); t += static_cast<std::size_t>(phase.run_taps)) {
+    const Tap& tap = phase.taps[t];
+    const std::int64_t last = tap.column + (phase.columns - 1) * work.in_step_w;
+    const int edge = (tap.column < work.lead_w ? kEdgeFirst : 0) |
+                     (last >= work.lead_w + work.w ? kEdgeLast : 0);
+    for (std::int64_t part = 0; part < parts; ++part) {
+      phase.offset.push_back(tap.row * work.row() + tap.column * work.pixel() + part * phase.run);
+      phase.tap_row.push_back(tap.row);
+      if (edges) phase.edge.push_back(static_cast<unsigned char>(edge));
+    }
   }
 }
 
@@ -138,103 +165,105 @@ struct Prepared {
   const float* bias;
   std::int64_t strip_rows;  // rows of a phase per strip
   std::int64_t in_rows;     // padded input rows per strip
+  std::int64_t images;      // whole images per strip, where rows are few
 };
 
-/// Rows [first, first + strip_rows) of every phase of image n.
-void run_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* buffer) {
+/// Rows [first, first + strip_rows) of every phase of images [n, n + images).
+struct Strip {
+  const float* x;
+  std::int64_t x_image, n, images, first;
+};
+
+/// The strip's input, with its padding.
+Strip load_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* buffer) {
   const ConvWork& work = p.work;
-  const float* image = work.x + n * work.h * work.w * work.c;
-  const float* strip = image + first * work.in_step_h * work.w * work.c;
-  if (work.padded()) {
-    const std::int64_t from = first * work.in_step_h;
-    pad_rows(work, image, from, std::min(p.in_rows, work.lead_h + work.h + work.tail_h - from),
-             buffer);
-    strip = buffer;
-  }
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    const Phase& phase = work.phases[i];
-    const std::int64_t rows = std::min(p.strip_rows, phase.rows - first);
-    if (rows <= 0) continue;
-    ConvPanel a{};
-    a.x_row = work.in_step_h * work.padded_w() * work.c;
-    a.x_pixel = work.in_step_w * work.c;
-    a.offset = phase.offset.data();
-    a.segments = static_cast<int>(phase.offset.size());
-    a.run = static_cast<int>(phase.run_taps * work.group_in);
-    a.y_row = work.out_step_h * work.out_w * work.out_c;
-    a.y_pixel = work.out_step_w * work.out_c;
-    a.rows = rows;
-    a.columns = phase.columns;
-    a.relu = work.relu;
-    float* y = work.y + ((n * work.out_h + phase.first_row + first * work.out_step_h) * work.out_w +
-                         phase.first_column) *
-                            work.out_c;
-    const std::int64_t k = static_cast<std::int64_t>(phase.taps.size()) * work.group_in;
-    for (std::int64_t g = 0; g < work.groups; ++g) {
-      for (std::int64_t j = 0; j < p.panels.count; ++j) {
-        const std::int64_t index = g * p.panels.count + j;
-        a.x = strip + g * work.group_in;
-        a.w = p.weights + phase.weights + index * k * p.panels.width();
-        a.bias = p.bias ? p.bias + index * p.panels.width() : nullptr;
-        a.y = y + g * work.group_out + j * p.panels.width();
-        a.vectors = p.panels.used(j);
-        a.channels = p.panels.valid(j);
-        p.kernels.conv_panel(a);
-      }
+  const std::int64_t image = work.h * work.w * work.c, from = first * work.in_step_h;
+  Strip strip{work.x + n * image + from * work.w * work.c, image, n, std::min(p.images, work.n - n),
+              first};
+  if (!work.padded()) return strip;
+  const std::int64_t rows = std::min(p.in_rows, work.lead_h + work.h + work.tail_h - from);
+  strip.x = buffer;
+  strip.x_image = p.in_rows * work.row();
+  for (std::int64_t i = 0; i < strip.images; ++i)
+    pad_rows(work, work.x + (n + i) * image, from, rows, buffer + i * strip.x_image);
+  return strip;
+}
+
+/// Segments [range) of those in `chunk` whose taps meet output row `row` inside the image.
+Range inside(const ConvWork& work, const Phase& phase, Range chunk, std::int64_t row) {
+  const auto at = [&](std::int64_t t) {
+    return phase.tap_row[static_cast<std::size_t>(t)] + row * work.in_step_h - work.lead_h;
+  };
+  while (chunk.begin < chunk.end && at(chunk.begin) < 0) ++chunk.begin;
+  while (chunk.end > chunk.begin && at(chunk.end - 1) >= work.h) --chunk.end;
+  return chunk;
+}
+
+/// One panel of output channels over the rows of one image, each with the segments it meets.
+void run_panel(const Prepared& p, const Phase& phase, Range chunk, std::int64_t first,
+               ConvPanel panel) {
+  const ConvWork& work = p.work;
+  const std::int64_t end = std::min(first + p.strip_rows, phase.rows);
+  const std::int64_t step = phase.run * panel.vectors * p.kernels.lanes;
+  for (std::int64_t row = first; row < end;) {
+    const Range range = inside(work, phase, chunk, row);
+    std::int64_t next = row + 1;
+    while (next < end) {
+      const Range other = inside(work, phase, chunk, next);
+      if (other.begin != range.begin || other.end != range.end) break;
+      ++next;
     }
+    ConvPanel a = panel;
+    a.x += (row - first) * a.x_row;
+    a.y += (row - first) * a.y_row;
+    a.w += range.begin * step;
+    a.offset += range.begin;
+    if (a.edge) a.edge += range.begin;
+    a.segments = static_cast<int>(range.end - range.begin);
+    a.rows = next - row;
+    p.kernels.conv_panel(a);
+    row = next;
   }
 }
 
-/// Depthwise: weights [tap][c], one output row at a time.
-void run_depthwise_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* buffer) {
+void run_phase(const Prepared& p, const Phase& phase, const Strip& strip) {
   const ConvWork& work = p.work;
-  const float* image = work.x + n * work.h * work.w * work.c;
-  const float* strip = image + first * work.in_step_h * work.w * work.c;
-  if (work.padded()) {
-    const std::int64_t from = first * work.in_step_h;
-    pad_rows(work, image, from, std::min(p.in_rows, work.lead_h + work.h + work.tail_h - from),
-             buffer);
-    strip = buffer;
-  }
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    const Phase& phase = work.phases[i];
-    ConvPanel a{};
-    a.x_pixel = work.in_step_w * work.c;
-    a.offset = phase.offset.data();
-    a.segments = static_cast<int>(phase.offset.size());
-    a.run = static_cast<int>(work.c);
-    a.w = p.weights + phase.weights;
-    a.y_pixel = work.out_step_w * work.out_c;
-    a.columns = phase.columns;
-    a.bias = work.bias;
-    a.channels = static_cast<int>(work.c);
-    a.relu = work.relu;
-    for (std::int64_t row = first; row < std::min(first + p.strip_rows, phase.rows); ++row) {
-      a.x = strip + (row - first) * work.in_step_h * work.padded_w() * work.c;
-      a.y = work.y + ((n * work.out_h + phase.first_row + row * work.out_step_h) * work.out_w +
-                      phase.first_column) *
-                         work.out_c;
-      p.kernels.depthwise_row(a);
-    }
-  }
-}
-
-const float* pack_depthwise(ConvWork& work, Scratch& scratch) {
-  std::int64_t total = 0;
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    work.phases[i].weights = total;
-    total += static_cast<std::int64_t>(work.phases[i].taps.size()) * work.c;
-  }
-  float* packed = scratch.get<float>(Use::weights, total);
-  float* to = packed;
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    for (const Tap& tap : work.phases[i].taps) {
-      for (std::int64_t c = 0; c < work.c; ++c) {
-        *to++ = work.weights[c * work.w_group + tap.index * work.w_tap];
+  const auto segments = static_cast<std::int64_t>(phase.offset.size());
+  const std::int64_t k = segments * phase.run;
+  const std::int64_t together =
+      std::max<std::int64_t>(1, kChunk / std::max<std::int64_t>(1, phase.run));
+  const std::int64_t y_image = work.out_h * work.out_w * work.out_c;
+  float* y = work.y + strip.n * y_image +
+             ((phase.first_row + strip.first * work.out_step_h) * work.out_w + phase.first_column) *
+                 work.out_c;
+  ConvPanel a{};
+  a.x_row = work.in_step_h * work.row();
+  a.x_pixel = work.in_step_w * work.pixel();
+  a.offset = phase.offset.data();
+  a.edge = phase.edge.empty() ? nullptr : phase.edge.data();
+  a.run = static_cast<int>(phase.run);
+  a.y_row = work.out_step_h * work.out_w * work.out_c;
+  a.y_pixel = work.out_step_w * work.out_c;
+  a.columns = phase.columns;
+  Range chunk{0, 0};
+  do {  // once without any tap, too
+    chunk = {chunk.end, std::min(segments, chunk.end + together)};
+    const bool last = chunk.end == segments;
+    a.accumulate = chunk.begin > 0;
+    a.relu = work.relu && last;
+    for (std::int64_t index = 0; index < work.groups * p.panels.count; ++index) {
+      const std::int64_t g = index / p.panels.count, j = index % p.panels.count;
+      a.w = p.weights + phase.weights + index * k * p.panels.width();
+      a.bias = p.bias && last ? p.bias + index * p.panels.width() : nullptr;
+      a.vectors = p.panels.used(j);
+      a.channels = p.panels.valid(j);
+      for (std::int64_t i = 0; i < strip.images; ++i) {
+        a.x = strip.x + i * strip.x_image + g * work.group_in;
+        a.y = y + i * y_image + g * work.group_out + j * p.panels.width();
+        run_panel(p, phase, chunk, strip.first, a);
       }
     }
-  }
-  return packed;
+  } while (chunk.end < segments);
 }
 
 }  // namespace
@@ -251,8 +280,11 @@ void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::i
   const auto zero = [](float* at, std::int64_t count) {
     std::memset(at, 0, static_cast<std::size_t>(count) * sizeof(float));
   };
-  const std::int64_t width = work.padded_w() * work.c;
-  const std::int64_t lead = work.lead_w * work.c, inner = work.w * work.c;
+  const auto copy = [](float* at, const float* from, std::int64_t count) {
+    std::memcpy(at, from, static_cast<std::size_t>(count) * sizeof(float));
+  };
+  const std::int64_t width = work.row(), lead = work.lead_w * work.pixel(),
+                     inner = work.w * work.pixel();
   for (std::int64_t r = row; r < row + rows; ++r, to += width) {
     const std::int64_t h = r - work.lead_h;
     if (h < 0 || h >= work.h) {
@@ -260,14 +292,30 @@ void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::i
       continue;
     }
     zero(to, lead);
-    std::memcpy(to + lead, image + h * inner, static_cast<std::size_t>(inner) * sizeof(float));
+    const float* from = image + h * work.w * work.c;
+    if (work.apart == 0) {
+      copy(to + lead, from, inner);
+    } else {
+      for (std::int64_t w = 0; w < work.w; ++w)
+        copy(to + lead + w * work.pixel(), from + w * work.c, work.c);
+    }
     zero(to + lead + inner, width - lead - inner);
   }
+}
+
+/// Pixels of a tile a multiple of 1 KiB apart share a few sets of an L1: their copy keeps a cache
+/// line between them, where single taps are read and copying costs little against the products.
+std::int64_t space_between_pixels(const ConvWork& work) {
+  constexpr std::int64_t kLine = 16, kSame = 256, kEnoughOutputs = 64;
+  const bool crowded = work.c * work.in_step_w % kSame == 0 && work.group_in >= kEdgeChannels &&
+                       work.group_out >= kEnoughOutputs;
+  return crowded && (work.in_step_w > 1 || work.lead_w + work.tail_w > 0) ? kLine : 0;
 }
 
 void run_conv(ConvWork& work, Context& context) {
   Scratch& scratch = context.ready();
   const Kernels& kernels = context.kernels();
+  work.apart = space_between_pixels(work);
   std::int64_t rows = 0, columns = 0, reach = 0;
   for (std::size_t i = 0; i < work.phase_count; ++i) {
     Phase& phase = work.phases[i];
@@ -277,29 +325,36 @@ void run_conv(ConvWork& work, Context& context) {
     for (const Tap& tap : phase.taps) reach = std::max(reach, tap.row);
   }
   if (work.n == 0 || rows == 0 || columns == 0) return;
-  if (run_wide(work, context)) return;
-  const bool depthwise = work.groups == work.c && work.group_out == 1 && work.c > 1;
-  Prepared p{work, kernels, choose_panels(kernels, work.group_out, columns), nullptr, nullptr,
-             0,    0};
-  p.weights = depthwise ? pack_depthwise(work, scratch) : pack_weights(work, p.panels, scratch);
-  p.bias = depthwise ? nullptr : pad_bias(work, p.panels, scratch);
+  if (run_depthwise(work, context) || run_wide(work, context)) return;
+  Prepared p{work, kernels, choose_panels(kernels, work.group_out, columns), nullptr, nullptr, 0,
+             0,    1};
+  p.weights = pack_weights(work, p.panels, scratch);
+  p.bias = pad_bias(work, p.panels, scratch);
 
   const std::int64_t threads = omp_get_max_threads();
-  const std::int64_t row_elements = work.padded_w() * work.c * work.in_step_h;
-  std::int64_t strips = (rows * row_elements + kStripElements - 1) / kStripElements;
+  const std::int64_t row_elements = work.row() * work.in_step_h;
+  const std::int64_t fit = std::clamp<std::int64_t>(caches().l2 / 16, 16 << 10, 128 << 10);
+  std::int64_t strips = (rows * row_elements + fit - 1) / fit;
   if (work.n * strips < 4 * threads) strips = (4 * threads + work.n - 1) / work.n;
   strips = std::clamp<std::int64_t>(strips, 1, rows);
   p.strip_rows = (rows + strips - 1) / strips;
   strips = (rows + p.strip_rows - 1) / p.strip_rows;
   p.in_rows = (p.strip_rows - 1) * work.in_step_h + reach + 1;
-  const std::int64_t buffer = work.padded() ? p.in_rows * work.padded_w() * work.c : 0;
+  if (strips == 1)
+    p.images = std::clamp<std::int64_t>(
+        std::min(fit / (rows * row_elements), work.n / (4 * threads)), 1, work.n);
+  const std::int64_t buffer = work.padded() ? p.images * p.in_rows * work.row() : 0;
 
-  const std::int64_t items = work.n * strips;
-  parallel_ranges(items, items * p.strip_rows * row_elements * 16, 1, [&](Range r) {
-    float* strip = scratch.get<float>(Use::strip, buffer, omp_get_thread_num());
+  const std::int64_t groups = (work.n + p.images - 1) / p.images, items = groups * strips;
+  const std::int64_t touched = work.n * rows * row_elements * 16;
+  parallel_ranges(items, touched, 1, [&](Range r) {
+    float* memory = scratch.get<float>(Use::strip, buffer, omp_get_thread_num());
     for (std::int64_t item = r.begin; item < r.end; ++item) {
-      const std::int64_t n = item / strips, first = item % strips * p.strip_rows;
-      depthwise ? run_depthwise_strip(p, n, first, strip) : run_strip(p, n, first, strip);
+      const Strip strip =
+          load_strip(p, item / strips * p.images, item % strips * p.strip_rows, memory);
+      for (std::size_t i = 0; i < work.phase_count; ++i) {
+        if (strip.first < work.phases[i].rows) run_phase(p, work.phases[i], strip);
+      }
     }
   });
 }

@@ -4,6 +4,8 @@
 // of blocks are then added in f64 in the order of the blocks. The arithmetic depends on neither
 // the number of threads nor, beyond f64 additions, the number of ranks. With more threads than
 // blocks, several threads share the tiles of one block.
+#include "backends/simd/conv_weights.hpp"
+
 #include <algorithm>
 #include <cstring>
 
@@ -166,9 +168,12 @@ void store_gradient(const Weights& w, const double* sums, T* dw, bool accumulate
 void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   const core::Shape &x = args.x.shape(), &dw = args.dw.shape(), &dy = args.dy.shape();
   const api::ConvGeometry& g = args.geometry;
-  const bool depthwise = g.groups > 1 && dw[3] == 1 && dw[0] == g.groups;
   if (!owns(api::Op::conv_backward_weights, args.x.dtype())) {
     context_.fall_back(api::Op::conv_backward_weights, args.x).conv().backward_weights(args);
+    return;
+  }
+  if (run_depthwise_weights(args, context_) || run_wide_weights(args, context_)) {
+    if (args.db.defined()) bias_gradient(context_, args.dy, args.db, args.accumulate);
     return;
   }
   ConvWork& k = work_;
@@ -180,13 +185,14 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   k.tail_w = std::max<std::int64_t>(
       0, (dy[2] - 1) * g.stride_w + (dw[2] - 1) * g.dilation_w + 1 - g.pad_left - x[2]);
   k.in_step_h = g.stride_h, k.in_step_w = g.stride_w;
-  k.groups = depthwise ? 1 : g.groups;
+  k.apart = 0;
+  k.groups = g.groups;
   k.group_in = dw[3];
 
   const Kernels& kernels = context_.kernels();
   Scratch& scratch = context_.ready();
   Weights w{k, args.dy.data<float>(), dy[1], dy[2], dy[3], dw[1] * dw[2] * dw[3], 0, 0, 1, 0, 1, 0};
-  w.group_o = depthwise ? dw[0] : dw[0] / g.groups;
+  w.group_o = dw[0] / g.groups;
   w.vectors = choose_vectors(kernels, w.group_o);
   const std::int64_t width = static_cast<std::int64_t>(w.vectors) * kernels.lanes;
   w.padded_o = (w.group_o + width - 1) / width * width;
@@ -199,22 +205,13 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   w.in_rows = (w.strip_rows - 1) * g.stride_h + (dw[1] - 1) * g.dilation_h + 1;
 
   std::vector<Piece> pieces;
-  if (!depthwise) cut_pieces(kernels, w, dw[1], dw[2], g, pieces);
-  std::vector<std::ptrdiff_t> offsets;
-  for (std::int64_t r = 0; depthwise && r < dw[1]; ++r) {
-    for (std::int64_t s = 0; s < dw[2]; ++s) {
-      offsets.push_back((r * g.dilation_h * k.padded_w() + s * g.dilation_w) * k.c);
-    }
-  }
+  cut_pieces(kernels, w, dw[1], dw[2], g, pieces);
 
   const std::int64_t elements = k.groups * w.k * w.padded_o;
   const std::int64_t blocks = (k.n + api::kSampleBlock - 1) / api::kSampleBlock;
   const int threads = omp_get_max_threads();
-  const int slices =
-      depthwise
-          ? 1
-          : static_cast<int>(std::clamp<std::int64_t>(threads / std::max<std::int64_t>(1, blocks),
-                                                      1, static_cast<std::int64_t>(pieces.size())));
+  const int slices = static_cast<int>(std::clamp<std::int64_t>(
+      threads / std::max<std::int64_t>(1, blocks), 1, static_cast<std::int64_t>(pieces.size())));
   const std::int64_t together = std::max(1, threads / slices);  // blocks per round
   double* sums = scratch.get<double>(Use::sums, elements);
   float* partial = scratch.get<float>(Use::partial, together * elements);
@@ -235,34 +232,7 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
         const std::int64_t block = item / slices, n = (round + block) * api::kSampleBlock;
         const std::int64_t end = std::min(k.n, n + api::kSampleBlock);
         float* acc = partial + block * elements;
-        if (!depthwise) {
-          run_block(kernels, w, pieces, n, end, static_cast<int>(item % slices), slices, strip,
-                    acc);
-          continue;
-        }
-        WeightTile t{};
-        t.x_row = k.in_step_h * k.padded_w() * k.c;
-        t.x_pixel = k.in_step_w * k.c;
-        t.dy_row = w.q * w.o;
-        t.dy_pixel = w.o;
-        t.columns = w.q;
-        t.acc = acc;
-        t.acc_step = w.padded_o;
-        t.channels = static_cast<int>(w.group_o);
-        for (std::int64_t i = n; i < end; ++i) {
-          for (std::int64_t first = 0; first < w.p; first += w.strip_rows) {
-            const std::int64_t from = first * k.in_step_h;
-            t.rows = std::min(w.strip_rows, w.p - first);
-            t.x = k.x + (i * k.h + from) * k.w * k.c;
-            if (k.padded()) {
-              pad_rows(k, k.x + i * k.h * k.w * k.c, from,
-                       std::min(w.in_rows, k.lead_h + k.h + k.tail_h - from), strip);
-              t.x = strip;
-            }
-            t.dy = w.dy + (i * w.p + first) * t.dy_row;
-            kernels.depthwise_weights(t, offsets.data(), static_cast<int>(offsets.size()));
-          }
-        }
+        run_block(kernels, w, pieces, n, end, static_cast<int>(item % slices), slices, strip, acc);
       }
 #pragma omp barrier
       const Range r = share(elements, thread, team, 8);

@@ -3,7 +3,8 @@
 // instead of leaving lanes empty, all taps of a kernel row are computed side by side,
 // z[q, s O + o] = sum over kernel rows and input channels of x[.., q, k] w[o, r, s, k], for every
 // unpadded input column q; then y[w, o] = sum_s z[w + s, s O + o] is gathered, KW additions per
-// pixel. 5 x 5 with 6 outputs: 30 of 32 lanes instead of 6 of 16, and no work on padding.
+// pixel. The data gradient of a strided layer does so for each of its phases. 5 x 5 with 6 outputs:
+// 30 of 32 lanes instead of 6 of 16, and no work on padding.
 #include <algorithm>
 #include <cstring>
 
@@ -16,26 +17,22 @@ namespace {
 constexpr std::int64_t kMinDepth = 16;  // multiply-adds per lane that pay for the gathering
 
 /// Vectors needed for all taps of a kernel row, 0 when this form does not apply or does not pay.
-int wide_vectors(const ConvWork& work, const Kernels& kernels) {
-  const Phase& phase = work.phases[0];
+int wide_vectors(const ConvWork& work, const Phase& phase, const Kernels& kernels) {
   const auto rows = static_cast<std::int64_t>(phase.offset.size());
-  if (work.phase_count != 1 || work.groups != 1 || work.in_step_w != 1 || work.out_step_w != 1 ||
-      work.out_step_h != 1 || phase.run_taps < 2 || phase.taps.front().column != 0 ||
-      rows * work.c < kMinDepth || work.group_out >= kernels.lanes) {
+  if (work.groups != 1 || work.in_step_w != 1 || phase.run_taps < 2 || rows * work.c < kMinDepth ||
+      work.group_out >= kernels.lanes) {
     return 0;
   }
   const std::int64_t taps = phase.run_taps;
   const std::int64_t vectors = (taps * work.group_out + kernels.lanes - 1) / kernels.lanes;
   if (vectors > kMaxPanelVectors) return 0;
-  const std::int64_t narrow = work.out_w * taps, wide = work.w * vectors;
+  const std::int64_t narrow = phase.columns * taps, wide = work.w * vectors;
   return 4 * wide < 3 * narrow ? static_cast<int>(vectors) : 0;
 }
 
 /// [kernel row][k][width] with tap s of output o at s O + o.
-const float* pack(const ConvWork& work, std::int64_t width, Scratch& scratch) {
-  const Phase& phase = work.phases[0];
+void pack(const ConvWork& work, const Phase& phase, std::int64_t width, float* packed) {
   const auto rows = static_cast<std::int64_t>(phase.offset.size());
-  float* packed = scratch.get<float>(Use::weights, rows * work.c * width);
   std::memset(packed, 0, static_cast<std::size_t>(rows * work.c * width) * sizeof(float));
   for (std::size_t t = 0; t < phase.taps.size(); ++t) {
     const std::int64_t row = static_cast<std::int64_t>(t) / phase.run_taps;
@@ -46,13 +43,12 @@ const float* pack(const ConvWork& work, std::int64_t width, Scratch& scratch) {
       for (std::int64_t o = 0; o < work.out_c; ++o) to[o] = from[o * work.w_out];
     }
   }
-  return packed;
 }
 
-/// One output row: the kernel rows that lie inside the image, side by side, then gathered.
-void run_row(const ConvWork& work, const Kernels& kernels, const float* packed, std::int64_t width,
-             std::int64_t n, std::int64_t p, float* z, ConvPanel& a, GatherRow& gather) {
-  const Phase& phase = work.phases[0];
+/// Row p of a phase: the kernel rows that lie inside the image, side by side, then gathered.
+void run_row(const ConvWork& work, const Phase& phase, const Kernels& kernels, const float* packed,
+             std::int64_t width, std::int64_t n, std::int64_t p, float* z, ConvPanel& a,
+             GatherRow& gather) {
   const auto rows = static_cast<std::int64_t>(phase.offset.size());
   const std::int64_t top = p * work.in_step_h - work.lead_h;
   std::int64_t first = 0, end = rows;  // kernel rows whose taps lie inside
@@ -67,26 +63,26 @@ void run_row(const ConvWork& work, const Kernels& kernels, const float* packed, 
   a.w = packed + first * work.c * width;
   a.y = z + work.lead_w * width;
   kernels.conv_panel(a);
-  gather.y = work.y + (n * work.out_h + p) * work.out_w * work.out_c;
+  gather.y = work.y + ((n * work.out_h + phase.first_row + p * work.out_step_h) * work.out_w +
+                       phase.first_column) *
+                          work.out_c;
   kernels.gather_row(gather);
 }
 
-}  // namespace
-
-bool run_wide(ConvWork& work, Context& context) {
+void run_phase(const ConvWork& work, Phase& phase, Context& context) {
   const Kernels& kernels = context.kernels();
-  const int vectors = wide_vectors(work, kernels);
-  if (vectors == 0) return false;
-  Scratch& scratch = context.ready();
-  Phase& phase = work.phases[0];
+  Scratch& scratch = context.scratch;
+  const int vectors = wide_vectors(work, phase, kernels);
   const std::int64_t width = static_cast<std::int64_t>(vectors) * kernels.lanes;
-  const float* packed = pack(work, width, scratch);
+  const auto rows = static_cast<std::int64_t>(phase.offset.size());
+  float* packed = scratch.get<float>(Use::weights, rows * work.c * width);
+  pack(work, phase, width, packed);
   for (std::size_t r = 0; r < phase.offset.size(); ++r) {  // the input is read where it lies
     phase.offset[r] =
         phase.taps[r * static_cast<std::size_t>(phase.run_taps)].row * work.w * work.c;
   }
   const std::int64_t z_columns = work.lead_w + work.w + work.tail_w + 1;
-  const std::int64_t items = work.n * work.out_h;
+  const std::int64_t items = work.n * phase.rows;
   parallel_ranges(items, items * work.w * work.c * 16, 1, [&](Range range) {
     float* z = scratch.get<float>(Use::strip, z_columns * width, omp_get_thread_num());
     std::memset(z, 0, static_cast<std::size_t>(z_columns * width) * sizeof(float));
@@ -99,17 +95,33 @@ bool run_wide(ConvWork& work, Context& context) {
     a.vectors = vectors;
     a.channels = static_cast<int>(width);
     GatherRow gather{};
-    gather.z = z;
+    gather.z = z + phase.taps.front().column * width;
     gather.z_pixel = width;
     gather.taps = static_cast<int>(phase.run_taps);
-    gather.columns = work.out_w;
+    gather.columns = phase.columns;
     gather.channels = static_cast<int>(work.out_c);
+    gather.y_pixel = work.out_step_w * work.out_c;
     gather.bias = work.bias;
     gather.relu = work.relu;
     for (std::int64_t item = range.begin; item < range.end; ++item) {
-      run_row(work, kernels, packed, width, item / work.out_h, item % work.out_h, z, a, gather);
+      run_row(work, phase, kernels, packed, width, item / phase.rows, item % phase.rows, z, a,
+              gather);
     }
   });
+}
+
+}  // namespace
+
+bool run_wide(ConvWork& work, Context& context) {
+  for (std::size_t i = 0; i < work.phase_count; ++i) {
+    const Phase& phase = work.phases[i];
+    const bool empty = phase.rows == 0 || phase.columns == 0;
+    if (!empty && wide_vectors(work, phase, context.kernels()) == 0) return false;
+  }
+  for (std::size_t i = 0; i < work.phase_count; ++i) {
+    Phase& phase = work.phases[i];
+    if (phase.rows > 0 && phase.columns > 0) run_phase(work, phase, context);
+  }
   return true;
 }
 

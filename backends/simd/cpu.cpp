@@ -38,6 +38,26 @@ bool has_avx512() {
 
 const Known kKnown[] = {{"avx2", avx2_kernels, has_avx2}, {"avx512", avx512_kernels, has_avx512}};
 
+/// Leaf 4 of Intel, which AMD repeats as leaf 0x8000001D: one cache per sub-leaf.
+Caches read_caches() {
+  Caches found;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const bool amd = __get_cpuid_count(0x8000001D, 0, &a, &b, &c, &d) != 0 && (a & 31u) != 0;
+  for (unsigned i = 0; i < 8; ++i) {
+    if (__get_cpuid_count(amd ? 0x8000001D : 4, i, &a, &b, &c, &d) == 0) break;
+    const unsigned kind = a & 31u, level = (a >> 5) & 7u, sharing = ((a >> 14) & 0xfffu) + 1;
+    if (kind == 0) break;
+    if (kind == 2) continue;  // instructions
+    const std::int64_t line = (b & 0xfffu) + 1, partitions = ((b >> 12) & 0x3ffu) + 1;
+    const std::int64_t ways = (b >> 22) + 1, sets = static_cast<std::int64_t>(c) + 1;
+    const std::int64_t bytes = line * partitions * ways * sets / sharing;
+    if (level == 1) found.l1 = std::clamp<std::int64_t>(bytes, 16 << 10, 256 << 10);
+    if (level == 2) found.l2 = std::clamp<std::int64_t>(bytes, 128 << 10, 8 << 20);
+    if (level == 3) found.l3 = std::clamp<std::int64_t>(bytes, 512 << 10, 64 << 20);
+  }
+  return found;
+}
+
 /// Time in seconds of one run over a tile that fits L1: 14 x 2 pixels, 32 channels to 32.
 double run_once(const Kernels& k, const float* x, const float* w, float* y) {
   constexpr int kRun = 144;
@@ -91,6 +111,11 @@ std::string names(const std::vector<Level>& levels) {
 }
 
 }  // namespace
+
+const Caches& caches() {
+  static const Caches found = read_caches();
+  return found;
+}
 
 std::vector<Level> available_levels() {
   std::vector<Level> levels;

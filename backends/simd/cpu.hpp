@@ -2,12 +2,21 @@
 // Which instruction-set levels this CPU has, and which of them is used.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "backends/simd/kernels.hpp"
 
 namespace isaribi::simd {
+
+/// Data caches in bytes: what one hardware thread may call its own of each (a shared cache is
+/// divided by the threads that share it). From CPUID, read once; where it tells nothing, or
+/// something beyond belief, the sizes of a small CPU of 2013.
+struct Caches {
+  std::int64_t l1 = 32 << 10, l2 = 256 << 10, l3 = 2 << 20;
+};
+const Caches& caches();
 
 /// A level with its measured speed.
 struct Level {

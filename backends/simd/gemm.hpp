@@ -16,14 +16,16 @@ struct Operand {
   std::int64_t row, column;
 };
 
-/// C[m, n] = alpha A[m, k] B[k, n] + beta C, C row-major with `c_row` elements per row; beta = 0
-/// does not read C.
+/// C[m, n] = act(alpha A[m, k] B[k, n] + beta C + bias[n]), C row-major with `c_row` elements per
+/// row; beta = 0 does not read C.
 struct Product {
   std::int64_t m, n, k;
   Operand a, b;
   float* c;
   std::int64_t c_row;
-  float alpha, beta;
+  float alpha = 1.0f, beta = 0.0f;
+  const float* bias = nullptr;
+  bool relu = false;
 };
 
 void multiply(const Product& p, Context& context);

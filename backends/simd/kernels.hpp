@@ -11,6 +11,8 @@ namespace isaribi::simd {
 inline constexpr int kMaxPanelVectors = 4;  ///< output channels of one panel: up to 4 vectors
 inline constexpr int kMaxTileRows = 14;     ///< pixels of one register tile, at most
 
+inline constexpr unsigned char kEdgeFirst = 1, kEdgeLast = 2;
+
 /// Output channels [0, channels) of rows x columns pixels:
 /// y[p, q, o] = act(bias[o] + sum_t sum_k x[p x_row + q x_pixel + offset[t] + k] w[t run + k][o]).
 /// x must be readable at every tap: drivers pad it.
@@ -19,6 +21,9 @@ struct ConvPanel {
   ptrdiff_t x_row, x_pixel;
   const ptrdiff_t* offset;  ///< [segments]: where each contiguous run of `run` elements starts
   int segments, run;
+  /// [segments], or nullptr: kEdgeFirst, kEdgeLast where the first or last pixel of a row reads
+  /// padding only, so that its multiplications by zero may be left out.
+  const unsigned char* edge;
   const float* w;  ///< [segments * run][vectors * lanes], zero beyond `channels`
   float* y;
   ptrdiff_t y_row, y_pixel;
@@ -42,6 +47,37 @@ struct WeightTile {
   ptrdiff_t acc_run, acc_step;
   int runs, run;  ///< (1, 1..tile_rows) or a pair listed in weight_pair
   int vectors, channels;
+  const float* ahead;  ///< what will be read next: a cache line per pixel from here, or nullptr
+};
+
+/// Depthwise: rows of `width` pixels of x seen from rows of y. Tap (r, s) of pixel q is column
+/// first + s tap_step + q step of the r-th row from `x`, `x_row` apart. Columns outside the image
+/// add nothing; rows must lie inside.
+struct DepthwiseRows {
+  const float* x;
+  ptrdiff_t x_row, width;
+  ptrdiff_t first, tap_step, step;
+  int rows, taps;  ///< of the kernel: those that lie inside
+  ptrdiff_t columns, channels;
+  const float* ahead;  ///< a row of x that will be read next, or nullptr
+};
+
+/// y[q, c] = act(bias[c] + sum_rs x w[r][s][c]), for one row of y.
+struct DepthwiseOutput {
+  const float* w;
+  const float* bias;
+  float* y;
+  ptrdiff_t y_pixel;
+  bool relu;
+};
+
+/// acc[s][c] += sum_pq x dy[p, q, c] for one row of taps and `rows` rows of dy; their rows of x are
+/// `x_step` apart.
+struct DepthwiseGradient {
+  const float* dy;
+  ptrdiff_t rows, x_step;
+  float* acc;
+  ptrdiff_t ahead_x, ahead_dy;  ///< distance to what will be read next
 };
 
 /// y[w, o] = act(bias[o] + sum_s z[w + s, s channels + o]): the second half of conv_wide.cpp.
@@ -51,7 +87,8 @@ struct GatherRow {
   int taps, channels;  ///< channels <= lanes
   ptrdiff_t columns;
   const float* bias;  ///< [channels], or nullptr
-  float* y;           ///< [columns, channels]
+  float* y;           ///< [columns, channels], `y_pixel` from column to column
+  ptrdiff_t y_pixel;
   bool relu;
 };
 
@@ -115,18 +152,37 @@ struct Adam {
   float epsilon, l2, keep, correct1, correct2;
 };
 
-/// c[i][j] = alpha sum_k a[k a_step + i] b[k b_step + j] + beta c[i][j]; beta = 0 does not read c.
+/// c(i, j) = act(alpha sum_k a(i, k) b[k b_step + j] + beta c(i, j) + bias[j]); beta = 0 does not
+/// read c.
 struct GemmTile {
-  const float* a;  ///< [k][rows]
-  ptrdiff_t a_step;
-  const float* b;  ///< [k][columns rounded up to whole vectors]
+  const float* a;           ///< a(i, k) = a[i a_row + k a_step]
+  ptrdiff_t a_row, a_step;  ///< one of them is 1
+  const float* b;           ///< readable up to whole vectors of columns
   ptrdiff_t b_step;
   ptrdiff_t k;
   float* c;
   ptrdiff_t c_row;
-  int rows;     ///< 1 .. Kernels::gemm_rows
-  int columns;  ///< 1 .. Kernels::gemm_columns
+  int rows;     ///< 1 .. tile_rows[vectors of columns]
+  int columns;  ///< 1 .. kMaxPanelVectors * lanes
   float alpha, beta;
+  const float* bias;  ///< [columns], or nullptr
+  bool relu;
+  const float* ahead;  ///< what will be read next: `k` cache lines from here, or nullptr
+  /// When not nullptr, c, alpha, beta, bias and relu are not used: sums[i sums_row + j] += the sum
+  /// over k, added in f64, up to whole vectors of columns.
+  double* sums;
+  ptrdiff_t sums_row;
+};
+
+/// Panels of `width` lines side by side: panel i / width at `to` + panel (i / width) holds
+/// [k][i % width] = from[i across + k along], i < count, and zeros where the last one is not full.
+struct PackPanels {
+  const float* from;
+  ptrdiff_t across, along;  ///< one of them is 1
+  ptrdiff_t count, depth;
+  ptrdiff_t width;  ///< <= 64
+  ptrdiff_t panel;  ///< >= depth width + 7: so much more may be overwritten
+  float* to;
 };
 
 /// acc[m][v][l] = (acc +) sum over i of a[i . a_step + m] b[i . b_step + offset[v] + l] for the
@@ -149,17 +205,19 @@ struct Kernels {
   int lanes;
   int tile_rows[kMaxPanelVectors + 1];  ///< pixels per register tile for 1..4 vectors
 
-  int gemm_rows, gemm_columns;  ///< of C in one register tile
+  int gemm_vectors;  ///< of a full panel of B: its tile is tile_rows[gemm_vectors] high
   void (*gemm_tile)(const GemmTile&);
+  void (*gemm_pack)(const PackPanels&);
+  /// to[k to_step + i] = from[i from_step + k] for i < 8, k < depth.
+  void (*transpose_eight)(const float* from, ptrdiff_t from_step, ptrdiff_t depth,
+                          ptrdiff_t to_step, float* to);
   void (*conv_panel)(const ConvPanel&);
   void (*gather_row)(const GatherRow&);
   void (*weight_tile)(const WeightTile&);
   /// Whether weight_tile has a kernel for `runs` > 1 runs of `run` elements and `vectors`.
   bool (*weight_pair)(int runs, int run, int vectors);
-  /// out[c] for depthwise: y[q, c] = act(bias[c] + sum_t x[q x_pixel + offset[t] + c] w[t][c]).
-  void (*depthwise_row)(const ConvPanel&);
-  /// acc[t * acc_step + c] += sum_q x[q x_pixel + t-th offset + c] dy[q dy_pixel + c].
-  void (*depthwise_weights)(const WeightTile&, const ptrdiff_t* offset, int taps);
+  void (*depthwise_output)(const DepthwiseRows&, const DepthwiseOutput&);
+  void (*depthwise_gradient)(const DepthwiseRows&, const DepthwiseGradient&);
 
   void (*factor_tile)(const FactorTile&);
   /// Sums and differences of rows x, x + row, .. x + 3 row, as factor_pairs.hpp names them.
@@ -182,6 +240,8 @@ struct Kernels {
   void (*add)(const float* a, const float* b, float* y, ptrdiff_t n, bool relu);
   void (*axpby)(float alpha, const float* x, float beta, float* y, ptrdiff_t n);
   void (*scale_add)(float alpha, const float* x, float* y, ptrdiff_t n);  ///< y += alpha x
+  /// y = x, or y += x, in f64.
+  void (*add_in_double)(const float* x, double* y, ptrdiff_t n, bool add);
   void (*fill)(float value, float* y, ptrdiff_t n);
   double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
   void (*sgd)(const Sgd&);

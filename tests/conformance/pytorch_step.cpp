@@ -13,6 +13,7 @@
 
 #include "backends/api/registry.hpp"
 #include "backends/reference/register.hpp"
+#include "comm/serial_communicator.hpp"
 #include "core/error.hpp"
 #include "nn/graph.hpp"
 #include "optim/optimizer.hpp"
@@ -90,11 +91,13 @@ bool compare(const Settings& s, core::DType type, double bound) {
   api::Registry registry;
   reference::register_backend(registry);
   const auto backend = registry.create("reference", {}, log);
+  const auto comm = comm::make_serial_communicator();
   nn::ModelSpec spec;
   spec.preset = s.model;
   spec.outputs = kClasses;
   nn::Graph graph(spec, {28, 28, 1}, *backend, {.max_batch = s.batch, .type = type});
-  const auto optimizer = optim::make_optimizer(s.optimizer, graph.parameters(), *backend);
+  const auto optimizer =
+      optim::make_optimizer(s.optimizer, {}, {.parameters = graph.parameters()}, *backend, *comm);
 
   const std::vector<double> start = read(s.folder, "start");
   std::int64_t offset = 0;

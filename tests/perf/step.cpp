@@ -25,7 +25,8 @@ Step::Step(const std::string& model, std::int64_t batch, api::Backend& backend)
   optim::OptimizerSettings settings;
   settings.lr = 0.05;
   settings.weight_decay = 5e-4;
-  optimizer_ = optim::make_optimizer(settings, graph_->parameters(), backend);
+  optimizer_ =
+      optim::make_optimizer(settings, {}, {.parameters = graph_->parameters()}, backend, *comm_);
 
   x_ = backend.make(sample.batched(batch), core::DType::f32);
   ids_ = backend.make({batch}, core::DType::i32);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "backends/api/backend.hpp"
+#include "comm/serial_communicator.hpp"
 #include "nn/graph.hpp"
 #include "optim/optimizer.hpp"
 
@@ -28,6 +29,7 @@ class Step {
   api::Backend& backend_;
   std::int64_t batch_;
   std::unique_ptr<nn::Graph> graph_;
+  std::unique_ptr<comm::Communicator> comm_ = comm::make_serial_communicator();
   std::unique_ptr<optim::Optimizer> optimizer_;
   core::Tensor x_, labels_, targets_, loss_, dz_, ids_;
   std::int64_t steps_ = 0;

@@ -2,7 +2,9 @@
 // optim: updates against their formulas, schedules against hand-made values, averages of weights.
 #include <numbers>
 
+#include "comm/serial_communicator.hpp"
 #include "nn_support.hpp"
+#include "optim/kinds.hpp"
 #include "optim/optimizer.hpp"
 
 using namespace isaribi;
@@ -16,6 +18,11 @@ struct Fixture {
   std::unique_ptr<api::Backend> backend = reference_backend();
   nn::Parameter weight, bias;
   std::vector<nn::Parameter*> list{&weight, &bias};
+  std::unique_ptr<comm::Communicator> comm = comm::make_serial_communicator();
+
+  std::unique_ptr<optim::Optimizer> make(const OptimizerSettings& settings) {
+    return optim::make_optimizer(settings, {}, {.parameters = list}, *backend, *comm);
+  }
 
   Fixture() {
     weight.name = "c/weight";
@@ -43,7 +50,7 @@ void compare(const OptimizerSettings& settings, double lr, const ScalarUpdate& u
   Fixture f;
   double w[2][5], m[2][5] = {}, v[2][5] = {};
   for (std::size_t k = 0; k < 2; ++k) std::copy_n(f.list[k]->value.data<double>(), 5, w[k]);
-  const auto optimizer = optim::make_optimizer(settings, f.list, *f.backend);
+  const auto optimizer = f.make(settings);
   for (int step = 1; step <= 4; ++step) {
     f.set_gradients(step);
     for (std::size_t k = 0; k < 2; ++k) {
@@ -113,12 +120,12 @@ TEST_CASE("clipping bounds the norm of all gradients together") {
                g = f.weight.gradient.data<double>()[2];
   SECTION("a large bound changes nothing") {
     s.clip_norm = 2 * norm;
-    optim::make_optimizer(s, f.list, *f.backend)->step(1.0, 1);
+    f.make(s)->step(1.0, 1);
     CHECK(f.weight.value.data<double>()[2] == before - g);
   }
   SECTION("a small one scales") {
     s.clip_norm = 0.25 * norm;
-    optim::make_optimizer(s, f.list, *f.backend)->step(1.0, 1);
+    f.make(s)->step(1.0, 1);
     CHECK(f.weight.value.data<double>()[2] == Approx(before - 0.25 * g).epsilon(1e-13));
   }
 }
@@ -127,8 +134,7 @@ TEST_CASE("state is named after the parameters, starts at zero and is enough to 
   Fixture a, b;
   OptimizerSettings s;
   s.kind = GENERATE(as<std::string>(), "sgd", "adamw");
-  const auto first = optim::make_optimizer(s, a.list, *a.backend),
-             second = optim::make_optimizer(s, b.list, *b.backend);
+  const auto first = a.make(s), second = b.make(s);
   const auto state = first->state();
   REQUIRE(state.size() == (s.kind == "sgd" ? 2u : 4u));
   CHECK(state[0].name == (s.kind == "sgd" ? "momentum/c/weight" : "adam_m/c/weight"));
@@ -220,11 +226,44 @@ TEST_CASE("averages of the weights") {
   CHECK_FALSE(none.active());
 }
 
+TEST_CASE("another preconditioner needs no more than its directions") {
+  // U = grad / 2, all that such a class must write; momentum, trust region and decay are not its
+  // business.
+  struct Half final : optim::Preconditioner {
+    Half(std::vector<nn::Parameter*> list, api::Backend& backend_of)
+        : parameters(std::move(list)), backend(backend_of) {}
+    optim::Direction precondition(std::int64_t, std::span<const core::Tensor> directions) override {
+      optim::Direction result;
+      for (std::size_t i = 0; i < parameters.size(); ++i) {
+        const core::Tensor& g = parameters[i]->gradient;
+        backend.elementwise().axpby({.alpha = 0.5, .x = g, .beta = 0.0, .y = directions[i]});
+        result.product += 0.5 * backend.elementwise().dot(g, g);
+      }
+      return result;
+    }
+    std::vector<nn::Parameter*> parameters;
+    api::Backend& backend;
+  };
+  Fixture f;
+  const double before = f.weight.value.data<double>()[1], g = f.weight.gradient.data<double>()[1];
+  double square = 0;
+  for (const nn::Parameter* p : f.list) square += weighted_sum(p->gradient, p->gradient);
+  OptimizerSettings s;
+  s.kind = "half";
+  optim::KfacSettings trust;
+  trust.kl_clip = 1e-2;
+  const auto optimizer = optim::make_preconditioned(
+      s, trust, {.parameters = f.list}, std::make_unique<Half>(f.list, *f.backend), *f.backend);
+  REQUIRE(optimizer->step(0.5, 1).empty());
+  const double nu = std::min(1.0, std::sqrt(1e-2 / (0.25 * 0.5 * square)));
+  CHECK(f.weight.value.data<double>()[1] == Approx(before - 0.5 * nu * 0.5 * g).epsilon(1e-13));
+}
+
 TEST_CASE("impossible settings are refused by name") {
   Fixture f;
   const auto complaint = [&](OptimizerSettings s) -> std::string {
     try {
-      optim::make_optimizer(s, f.list, *f.backend);
+      f.make(s);
     } catch (const core::UsageError& e) {
       return e.cause();
     }

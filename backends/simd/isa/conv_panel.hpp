@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The register tile of convolution and GEMM: NV vectors of output channels by MR pixels. One
-// weight vector feeds MR FMAs, one broadcast input element feeds NV; taps are walked by pointer
-// (batch-reduce GEMM), so that no im2col is stored. Included by each ISA unit after its vec_*.hpp.
+// The register tile of convolution: NV vectors of output channels by MR pixels. Taps are walked by
+// pointer (batch-reduce GEMM), so that no im2col is stored. Included by each ISA unit after its
+// vec_*.hpp.
 #pragma once
 
 #include "backends/simd/isa/lanes.hpp"
+#include "backends/simd/isa/register_tile.hpp"
 #include "backends/simd/kernels.hpp"
 
 namespace {
@@ -36,30 +37,7 @@ inline void store_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
 }
 
 template <int NV, int MR>
-inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
-  vf acc[NV][MR];
-#pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) {
-#pragma GCC unroll 14
-    for (int m = 0; m < MR; ++m) acc[v][m] = v_zero();
-  }
-  const float* w = a.w;
-  const ptrdiff_t step = a.x_pixel;
-  for (int t = 0; t < a.segments; ++t) {
-    const float* p = x + a.offset[t];
-    const float* const end = p + a.run;
-    for (; p != end; ++p, w += NV * kLanes) {
-      vf wv[NV];
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) wv[v] = v_load(w + v * kLanes);
-#pragma GCC unroll 14
-      for (int m = 0; m < MR; ++m) {
-        const vf b = v_set(p[m * step]);
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v) acc[v][m] = v_fma(wv[v], b, acc[v][m]);
-      }
-    }
-  }
+inline void finish_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
   if (a.channels == NV * kLanes) {
     store_tile<NV, MR, false>(a, y, acc);
   } else {
@@ -67,13 +45,47 @@ inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
   }
 }
 
+template <int NV, int MR>
+inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
+  vf acc[NV][MR];
+  clear(acc);
+  const float* w = a.w;
+  for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes)
+    multiply_add<false>(x + a.offset[t], a.x_pixel, w, NV * kLanes, a.run, w, acc);
+  finish_tile(a, y, acc);
+}
+
+/// As conv_tile at an end of a row: taps that meet padding with the pixel at that end leave it out.
+template <int NV, int MR>
+inline void conv_edge_tile(const ConvPanel& a, int ends, const float* x, float* y) {
+  vf acc[NV][MR];
+  clear(acc);
+  const float* w = a.w;
+  for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes) {
+    const float* from = x + a.offset[t];
+    const int out = a.edge[t] & ends;
+    if (MR > 1 && out == isaribi::simd::kEdgeFirst) {
+      multiply_add_rows<false, 1, MR>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+    } else if (MR > 1 && out == isaribi::simd::kEdgeLast) {
+      multiply_add_rows<false, 0, MR - 1>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+    } else {
+      multiply_add<false>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+    }
+  }
+  finish_tile(a, y, acc);
+}
+
 /// Calls the tile of the run-time height `m` <= MR.
 template <int NV, int MR>
-inline void conv_tile_of(int m, const ConvPanel& a, const float* x, float* y) {
+inline void conv_tile_of(int m, const ConvPanel& a, int ends, const float* x, float* y) {
   if (m == MR) {
-    conv_tile<NV, MR>(a, x, y);
+    if (ends == 0) {
+      conv_tile<NV, MR>(a, x, y);
+    } else {
+      conv_edge_tile<NV, MR>(a, ends, x, y);
+    }
   } else if constexpr (MR > 1) {
-    conv_tile_of<NV, MR - 1>(m, a, x, y);
+    conv_tile_of<NV, MR - 1>(m, a, ends, x, y);
   }
 }
 
@@ -90,7 +102,10 @@ void conv_rows(const ConvPanel& a) {
     float* y = a.y + p * a.y_row;
     for (ptrdiff_t t = 0; t < tiles; ++t) {
       const int m = base + (t < larger ? 1 : 0);
-      conv_tile_of<NV, kMax>(m, a, x, y);
+      const int ends = !a.edge ? 0
+                               : (t == 0 ? isaribi::simd::kEdgeFirst : 0) |
+                                     (t == tiles - 1 ? isaribi::simd::kEdgeLast : 0);
+      conv_tile_of<NV, kMax>(m, a, ends, x, y);
       x += m * a.x_pixel;
       y += m * a.y_pixel;
     }
@@ -121,51 +136,14 @@ void gather_row(const GatherRow& a) {
       sum = v_add(sum, v_load(z + s * (a.z_pixel + a.channels), m));
     }
     if (a.relu) sum = v_relu(sum);
-    float* y = a.y + w * a.channels;
-    if ((a.columns - w) * a.channels >= kLanes) {
+    float* y = a.y + w * a.y_pixel;
+    if (a.y_pixel == a.channels && (a.columns - w) * a.channels >= kLanes) {
       v_store(y, sum);  // what is beyond this pixel is overwritten by the next ones
     } else {
       v_store(pixel, sum);
       for (int o = 0; o < a.channels; ++o) y[o] = pixel[o];
     }
   }
-}
-
-template <class Lanes>
-inline void depthwise_channels(const ConvPanel& a, int c, Lanes m) {
-  const vf bias = a.bias ? get(a.bias + c, m) : v_zero();
-  const auto finish = [&](vf r, float* y) { put(y, a.relu ? v_relu(r) : r, m); };
-  ptrdiff_t q = 0;
-  for (; q + 4 <= a.columns; q += 4) {
-    const float* x = a.x + q * a.x_pixel + c;
-    float* y = a.y + q * a.y_pixel + c;
-    vf s0 = bias, s1 = bias, s2 = bias, s3 = bias;
-    for (int t = 0; t < a.segments; ++t) {
-      const vf w = get(a.w + static_cast<ptrdiff_t>(t) * a.run + c, m);
-      const float* p = x + a.offset[t];
-      s0 = v_fma(get(p, m), w, s0);
-      s1 = v_fma(get(p + a.x_pixel, m), w, s1);
-      s2 = v_fma(get(p + 2 * a.x_pixel, m), w, s2);
-      s3 = v_fma(get(p + 3 * a.x_pixel, m), w, s3);
-    }
-    finish(s0, y);
-    finish(s1, y + a.y_pixel);
-    finish(s2, y + 2 * a.y_pixel);
-    finish(s3, y + 3 * a.y_pixel);
-  }
-  for (; q < a.columns; ++q) {
-    vf s = bias;
-    for (int t = 0; t < a.segments; ++t) {
-      s = v_fma(get(a.x + q * a.x_pixel + a.offset[t] + c, m),
-                get(a.w + static_cast<ptrdiff_t>(t) * a.run + c, m), s);
-    }
-    finish(s, a.y + q * a.y_pixel + c);
-  }
-}
-
-/// Depthwise: one row of pixels, vectors of channels.
-void depthwise_row(const ConvPanel& a) {
-  each(a.channels, [&](ptrdiff_t c, auto m) { depthwise_channels(a, static_cast<int>(c), m); });
 }
 
 }  // namespace

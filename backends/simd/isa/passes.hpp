@@ -199,6 +199,18 @@ void fill(float value, float* y, ptrdiff_t n) {
   each(n, [=](ptrdiff_t i, auto m) { put(y + i, v, m); });
 }
 
+void add_in_double(const float* x, double* y, ptrdiff_t n, bool add) {
+  ptrdiff_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const vf u = v_load(x + i);
+    double* p = y + i;
+    d_store(p, add ? d_add(d_load(p), d_low(u)) : d_low(u));
+    p += kDoubles;
+    d_store(p, add ? d_add(d_load(p), d_high(u)) : d_high(u));
+  }
+  for (; i < n; ++i) y[i] = add ? y[i] + static_cast<double>(x[i]) : static_cast<double>(x[i]);
+}
+
 double dot(const float* a, const float* b, ptrdiff_t n) {
   vd s0 = d_zero(), s1 = d_zero();
   each(n, [&](ptrdiff_t i, auto m) {

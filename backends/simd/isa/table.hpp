@@ -3,7 +3,9 @@
 #pragma once
 
 #include "backends/simd/isa/conv_panel.hpp"
+#include "backends/simd/isa/depthwise.hpp"
 #include "backends/simd/isa/factor_tile.hpp"
+#include "backends/simd/isa/gemm_pack.hpp"
 #include "backends/simd/isa/gemm_tile.hpp"
 #include "backends/simd/isa/passes.hpp"
 #include "backends/simd/isa/pooling.hpp"
@@ -17,18 +19,19 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.isa = name;
   k.lanes = kLanes;
   for (int v = 0; v <= isaribi::simd::kMaxPanelVectors; ++v) k.tile_rows[v] = kTileRows[v];
-  k.gemm_rows = kGemmRows;
-  k.gemm_columns = kGemmVectors * kLanes;
+  k.gemm_vectors = kGemmVectors;
   k.gemm_tile = gemm_tile;
+  k.gemm_pack = gemm_pack;
+  k.transpose_eight = pack_lines<8>;
   k.conv_panel = conv_panel;
   k.gather_row = gather_row;
   k.weight_tile = weight_tile;
   k.weight_pair = weight_pair;
-  k.depthwise_row = depthwise_row;
-  k.depthwise_weights = depthwise_weights;
   k.factor_tile = factor_tile;
   k.pair_rows = pair_rows;
   k.widen_add = widen_add;
+  k.depthwise_output = depthwise_output;
+  k.depthwise_gradient = depthwise_gradient;
   k.bn_statistics = bn_statistics;
   k.bn_normalize = bn_normalize;
   k.bn_backward_reduce = bn_backward_reduce;
@@ -42,6 +45,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.add = add;
   k.axpby = axpby;
   k.scale_add = scale_add;
+  k.add_in_double = add_in_double;
   k.fill = fill;
   k.dot = dot;
   k.sgd = sgd;

@@ -22,8 +22,19 @@ void weight_tile_of(const WeightTile& a) {
       for (int v = 0; v < NV; ++v) acc[r][s][v] = v_zero();
     }
   }
+  // The sums so far come from memory while this one is formed.
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 14
+    for (int s = 0; s < S; ++s) {
+      for (int v = 0; v < NV * kLanes; v += 16)
+        __builtin_prefetch(a.acc + r * a.acc_run + s * a.acc_step + v, 1);
+    }
+  }
   const vmask last = v_first(a.channels - (NV - 1) * kLanes);
   const ptrdiff_t run_step = a.run_step;
+  const float* ahead = a.ahead ? a.ahead : a.dy;
+  const ptrdiff_t line = a.ahead ? 16 : 0;
   for (ptrdiff_t n = 0; n < a.images; ++n) {
     for (ptrdiff_t p = 0; p < a.rows; ++p) {
       const float* x = a.x + n * a.x_image + p * a.x_row;
@@ -33,6 +44,8 @@ void weight_tile_of(const WeightTile& a) {
 #pragma GCC unroll 4
         for (int v = 0; v < NV - 1; ++v) g[v] = v_load(dy + v * kLanes);
         g[NV - 1] = v_load(dy + (NV - 1) * kLanes, last);
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += line;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 14
@@ -97,34 +110,6 @@ void weight_tile(const WeightTile& a) {
     default:
       return weight_run<4, kTileRows[4]>(a);
   }
-}
-
-template <class Lanes>
-inline void depthwise_tap(const WeightTile& a, ptrdiff_t offset, float* out, Lanes m) {
-  vf s0 = v_zero(), s1 = v_zero(), s2 = v_zero(), s3 = v_zero();
-  for (ptrdiff_t p = 0; p < a.rows; ++p) {
-    const float* x = a.x + p * a.x_row + offset;
-    const float* dy = a.dy + p * a.dy_row;
-    ptrdiff_t q = 0;
-    for (; q + 4 <= a.columns; q += 4, x += 4 * a.x_pixel, dy += 4 * a.dy_pixel) {
-      s0 = v_fma(get(x, m), get(dy, m), s0);
-      s1 = v_fma(get(x + a.x_pixel, m), get(dy + a.dy_pixel, m), s1);
-      s2 = v_fma(get(x + 2 * a.x_pixel, m), get(dy + 2 * a.dy_pixel, m), s2);
-      s3 = v_fma(get(x + 3 * a.x_pixel, m), get(dy + 3 * a.dy_pixel, m), s3);
-    }
-    for (; q < a.columns; ++q, x += a.x_pixel, dy += a.dy_pixel)
-      s0 = v_fma(get(x, m), get(dy, m), s0);
-  }
-  put(out, v_add(get(out, m), v_add(v_add(s0, s1), v_add(s2, s3))), m);
-}
-
-void depthwise_weights(const WeightTile& a, const ptrdiff_t* offset, int taps) {
-  each(a.channels, [&](ptrdiff_t c, auto m) {
-    WeightTile part = a;
-    part.dy += c;
-    for (int t = 0; t < taps; ++t)
-      depthwise_tap(part, offset[t] + c, a.acc + t * a.acc_step + c, m);
-  });
 }
 
 }  // namespace

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: MIT
+// Weight gradients of layers with many channels. The vectors of a tile run along the input channels
+// and its rows along the output channels, so that sums lie as dw does, [O][tap][C]; only the pixels
+// that a tap meets inside the image are visited, so that nothing is padded. Images are taken in
+// strips of some hundred pixels: dy in panels of a tile's rows, x in panels of a tile's columns
+// (where it is wider), both laid for the caches: a stride of a power of two would make all pixels
+// share a few sets of them.
+#include <algorithm>
+#include <cstring>
+
+#include "backends/simd/conv_weights.hpp"
+#include "backends/simd/parallel.hpp"
+
+namespace isaribi::simd {
+namespace {
+
+// Pixels of a strip decide where sums are cut: the same on every machine.
+constexpr std::int64_t kStripPixels = 512;
+constexpr std::int64_t kFewest = 16;           // channels
+constexpr std::int64_t kDirectChannels = 256;  // of a 1 x 1 layer
+
+/// The layer, and how it is cut.
+struct Layer {
+  const float *x, *dy;
+  std::int64_t n, h, w, c, p, q, o, kh, kw;
+  api::ConvGeometry g;
+  std::int64_t width, height, padded_c, k;  // k: elements of one row of sums
+  std::int64_t strip_rows, images;
+  bool x_direct, dy_direct;  // read where it lies: narrow, or used too few times to pay for a copy
+
+  std::int64_t in_begin(std::int64_t row) const {
+    return std::max<std::int64_t>(0, row * g.stride_h - g.pad_top);
+  }
+  std::int64_t in_end(std::int64_t row) const {  // of the rows before output row `row`
+    return std::clamp<std::int64_t>(
+        (row - 1) * g.stride_h - g.pad_top + (kh - 1) * g.dilation_h + 1, 0, h);
+  }
+};
+
+/// Images [n, n + images), output rows [first, first + rows); where x and dy of them lie.
+struct Strip {
+  std::int64_t n, images, first, rows;
+  const float* x;  // input rows from `in`
+  std::int64_t in, x_panel, x_image, x_pixel;
+  const float* dy;
+  std::int64_t dy_panel, dy_image, dy_pixel;
+};
+
+/// Memory that the next strip reads, fetched tile by tile while this one is multiplied.
+struct Ahead {
+  const float *at, *end, *then, *then_end;
+
+  const float* take(std::int64_t lines) {
+    if (at >= end) {
+      at = then;
+      end = then_end;
+      then_end = then;
+    }
+    if (at >= end) return nullptr;
+    const float* taken = at;
+    at += std::min(16 * lines, end - at);
+    return taken;
+  }
+};
+
+/// As much beyond the strip as the strip itself.
+Ahead ahead_of(const Layer& l, const Strip& s) {
+  const std::int64_t dy_row = l.q * l.o, x_row = l.w * l.c;
+  const std::int64_t dy_rows = s.images > 1 ? s.images * l.p : s.rows;
+  const std::int64_t x_rows = s.images > 1 ? s.images * l.h : s.rows * l.g.stride_h;
+  const std::int64_t dy_at = (s.n * l.p + s.first) + dy_rows;
+  const std::int64_t x_at =
+      s.n * l.h + (s.images > 1 ? x_rows : std::min(l.h, l.in_end(s.first + s.rows)));
+  return {l.dy + dy_at * dy_row, l.dy + std::min(l.n * l.p, dy_at + dy_rows) * dy_row,
+          l.x + x_at * x_row, l.x + std::min(l.n * l.h, x_at + x_rows) * x_row};
+}
+
+/// Outputs of [begin, end) along one axis whose tap, `shift` = tap dilation - pad, lies inside.
+Range inside(std::int64_t begin, std::int64_t end, std::int64_t shift, std::int64_t stride,
+             std::int64_t extent) {
+  const std::int64_t first = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
+  const std::int64_t last = extent - 1 - shift;
+  return {std::max(begin, first), last < 0 ? begin : std::min(end, last / stride + 1)};
+}
+
+void load_strip(const Layer& l, const Kernels& kernels, float* x, float* dy, Strip& s) {
+  s.in = l.in_begin(s.first);
+  const std::int64_t in_rows = std::max<std::int64_t>(0, l.in_end(s.first + s.rows) - s.in);
+  const std::int64_t pixels = in_rows * l.w, out_pixels = s.rows * l.q;
+  s.x = l.x + (s.n * l.h + s.in) * l.w * l.c;
+  s.x_image = l.h * l.w * l.c;
+  s.x_pixel = l.c;
+  s.x_panel = l.width;
+  if (!l.x_direct) {
+    s.x_pixel = l.width;
+    s.x_image = pixels * l.width;
+    s.x_panel = s.images * s.x_image + 16;
+    for (std::int64_t i = 0; i < s.images; ++i)
+      kernels.gemm_pack(
+          {s.x + i * l.h * l.w * l.c, 1, l.c, l.c, pixels, l.width, s.x_panel, x + i * s.x_image});
+    s.x = x;
+  }
+  if (l.dy_direct) {
+    s.dy = l.dy + (s.n * l.p + s.first) * l.q * l.o;
+    s.dy_pixel = l.o;
+    s.dy_image = l.p * l.q * l.o;
+    s.dy_panel = l.height;
+    return;
+  }
+  s.dy_pixel = l.height;
+  s.dy_image = out_pixels * l.height;
+  s.dy_panel = s.images * s.dy_image + 16;
+  for (std::int64_t i = 0; i < s.images; ++i)
+    kernels.gemm_pack({l.dy + ((s.n + i) * l.p + s.first) * l.q * l.o, 1, l.o, l.o, out_pixels,
+                       l.height, s.dy_panel, dy + i * s.dy_image});
+  s.dy = dy;
+}
+
+/// Adds the products of one strip to the tile of outputs [o, o + height) and panel `c` of inputs.
+void add_tap(const Layer& l, const Kernels& kernels, const Strip& s, std::int64_t o, std::int64_t c,
+             std::int64_t r, std::int64_t tap, Ahead& ahead, float* acc) {
+  const std::int64_t down = r * l.g.dilation_h - l.g.pad_top,
+                     right = tap * l.g.dilation_w - l.g.pad_left;
+  const Range rows = inside(s.first, s.first + s.rows, down, l.g.stride_h, l.h);
+  const Range columns = inside(0, l.q, right, l.g.stride_w, l.w);
+  if (rows.begin >= rows.end || columns.begin >= columns.end) return;
+  WeightTile t{};
+  t.x = s.dy + o / l.height * s.dy_panel +
+        ((rows.begin - s.first) * l.q + columns.begin) * s.dy_pixel;
+  t.x_image = s.dy_image;
+  t.x_row = l.q * s.dy_pixel;
+  t.x_pixel = s.dy_pixel;
+  t.dy = s.x + c / l.width * s.x_panel +
+         ((rows.begin * l.g.stride_h + down - s.in) * l.w + columns.begin * l.g.stride_w + right) *
+             s.x_pixel;
+  t.dy_image = s.x_image;
+  t.dy_row = l.g.stride_h * l.w * s.x_pixel;
+  t.dy_pixel = l.g.stride_w * s.x_pixel;
+  t.images = s.images;
+  t.rows = rows.end - rows.begin;
+  t.columns = columns.end - columns.begin;
+  t.runs = 1;
+  t.run = static_cast<int>(std::min(l.height, l.o - o));
+  t.channels = static_cast<int>(std::min(l.width, l.c - c));
+  t.vectors = (t.channels + kernels.lanes - 1) / kernels.lanes;
+  t.acc = acc + o * l.k + (r * l.kw + tap) * l.padded_c + c;
+  t.acc_step = l.k;
+  t.ahead = ahead.take(t.images * t.rows * t.columns);
+  kernels.weight_tile(t);
+}
+
+/// The gradient of samples [begin, end), every `slices`-th panel of outputs.
+void run_block(const Layer& l, const Kernels& kernels, Range samples, int slice, int slices,
+               float* x, float* dy, float* acc) {
+  for (std::int64_t n = samples.begin; n < samples.end; n += l.images) {
+    for (std::int64_t first = 0; first < l.p; first += l.strip_rows) {
+      Strip s{};
+      s.n = n;
+      s.images = std::min(l.images, samples.end - n);
+      s.first = first;
+      s.rows = std::min(l.strip_rows, l.p - first);
+      load_strip(l, kernels, x, dy, s);
+      Ahead ahead = ahead_of(l, s);
+      for (std::int64_t c = 0; c < l.c; c += l.width) {
+        for (std::int64_t o = slice * l.height; o < l.o; o += slices * l.height) {
+          for (std::int64_t tap = 0; tap < l.kh * l.kw; ++tap)
+            add_tap(l, kernels, s, o, c, tap / l.kw, tap % l.kw, ahead, acc);
+        }
+      }
+    }
+  }
+}
+
+Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
+  const core::Shape &x = args.x.shape(), &dw = args.dw.shape(), &dy = args.dy.shape();
+  Layer l{};
+  l.x = args.x.data<float>();
+  l.dy = args.dy.data<float>();
+  l.n = x[0], l.h = x[1], l.w = x[2], l.c = x[3];
+  l.p = dy[1], l.q = dy[2], l.o = dy[3];
+  l.kh = dw[1], l.kw = dw[2];
+  l.g = args.geometry;
+  const std::int64_t all = (l.c + kernels.lanes - 1) / kernels.lanes;
+  const auto vectors = static_cast<int>(std::min<std::int64_t>(kernels.gemm_vectors, all));
+  l.width = static_cast<std::int64_t>(vectors) * kernels.lanes;
+  l.height = kernels.tile_rows[vectors];
+  l.padded_c = all * kernels.lanes;
+  l.k = l.kh * l.kw * l.padded_c;
+  const std::int64_t pixels = std::max<std::int64_t>(1, l.p * l.q);
+  const std::int64_t strips = (pixels + kStripPixels - 1) / kStripPixels;
+  l.strip_rows = std::max<std::int64_t>(1, (l.p + strips - 1) / strips);
+  l.x_direct = l.c <= l.width || (l.kh * l.kw == 1 && l.c <= kDirectChannels);
+  l.dy_direct = l.kh * l.kw == 1 && l.o <= kDirectChannels;
+  l.images = std::clamp<std::int64_t>(kStripPixels / pixels, 1, api::kSampleBlock);
+  return l;
+}
+
+/// dw from sums of the same order, without the padding of the channels.
+template <typename T>
+void store_gradient(const Layer& l, const double* sums, T* dw, bool accumulate) {
+  const std::int64_t rows = l.o * l.kh * l.kw;
+  parallel_ranges(rows, rows * l.c, 1, [&](Range r) {
+    for (std::int64_t j = r.begin; j < r.end; ++j) {
+      const double* from = sums + j * l.padded_c;
+      T* to = dw + j * l.c;
+      for (std::int64_t i = 0; i < l.c; ++i)
+        to[i] = accumulate ? static_cast<T>(static_cast<double>(to[i]) + from[i])
+                           : static_cast<T>(from[i]);
+    }
+  });
+}
+
+}  // namespace
+
+bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context) {
+  const Kernels& kernels = context.kernels();
+  const std::int64_t in = args.x.shape()[3], out = args.dy.shape()[3];
+  const bool point = args.dw.shape()[1] * args.dw.shape()[2] == 1;
+  const bool many = in >= 2 * kFewest || in % kFewest == 0 || point;
+  if (args.geometry.groups != 1 || in < kFewest || out < kFewest || !many) return false;
+  const Layer l = layer_of(args, kernels);
+  Scratch& scratch = context.ready();
+  const std::int64_t elements = l.o * l.k;
+  const std::int64_t blocks = (l.n + api::kSampleBlock - 1) / api::kSampleBlock;
+  const std::int64_t panels = (l.o + l.height - 1) / l.height;
+  const int threads = omp_get_max_threads();
+  const int slices = static_cast<int>(
+      std::clamp<std::int64_t>(threads / std::max<std::int64_t>(1, blocks), 1, panels));
+  const std::int64_t together = std::max(1, threads / slices);  // blocks per round
+  const bool f64 = args.dw.dtype() == core::DType::f64;
+  const bool in_place = f64 && !args.accumulate && l.padded_c == l.c;
+  double* sums = in_place ? args.dw.data<double>() : scratch.get<double>(Use::sums, elements);
+  float* partial = scratch.get<float>(Use::partial, together * elements);
+  const std::int64_t in_rows = (l.strip_rows - 1) * l.g.stride_h + (l.kh - 1) * l.g.dilation_h + 1;
+  const std::int64_t columns = (l.c + l.width - 1) / l.width;
+  const std::int64_t x_elements =
+      !l.x_direct ? columns * (l.images * std::min(in_rows, l.h) * l.w * l.width + 16) : 0;
+  const std::int64_t dy_elements =
+      l.dy_direct ? 0 : panels * (l.images * l.strip_rows * l.q * l.height + 16);
+  if (blocks == 0) std::fill(sums, sums + elements, 0.0);
+
+  for (std::int64_t round = 0; round < blocks; round += together) {
+    const std::int64_t count = std::min(together, blocks - round);
+#pragma omp parallel
+    {
+      const int thread = omp_get_thread_num(), team = omp_get_num_threads();
+      float* x = scratch.get<float>(Use::strip, x_elements, thread);
+      float* dy = scratch.get<float>(Use::weights, dy_elements, thread);
+      const Range clear = share(count * elements, thread, team, 16);
+      std::memset(partial + clear.begin, 0,
+                  static_cast<std::size_t>(clear.end - clear.begin) * sizeof(float));
+#pragma omp barrier
+      for (std::int64_t item = thread; item < count * slices; item += team) {
+        const std::int64_t block = item / slices, n = (round + block) * api::kSampleBlock;
+        run_block(l, kernels, {n, std::min(l.n, n + api::kSampleBlock)},
+                  static_cast<int>(item % slices), slices, x, dy, partial + block * elements);
+      }
+#pragma omp barrier
+      const Range r = share(elements, thread, team, 16);
+      for (std::int64_t b = 0; b < count; ++b)
+        kernels.add_in_double(partial + b * elements + r.begin, sums + r.begin, r.end - r.begin,
+                              round + b > 0);
+    }
+  }
+  if (!in_place && f64) store_gradient(l, sums, args.dw.data<double>(), args.accumulate);
+  if (!f64) store_gradient(l, sums, args.dw.data<float>(), args.accumulate);
+  return true;
+}
+
+}  // namespace isaribi::simd

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// How products are cut into blocks and panels: shared by GEMM (gemm.cpp) and the symmetric product
+// (syrk.cpp).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "backends/simd/cpu.hpp"
+#include "backends/simd/gemm.hpp"
+#include "backends/simd/parallel.hpp"
+
+namespace isaribi::simd {
+
+// The depth block decides where sums over K are cut and so the bits of C: the same on every machine
+// (64 columns of it are half of an L2 of 256 KiB). Rows and columns follow the caches.
+inline constexpr std::int64_t kDepth = 512;
+
+inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
+  return (n + to - 1) / to * to;
+}
+
+/// How a product is cut. A function of its shape and of the machine, not of the threads.
+struct Plan {
+  std::int64_t width, height;         // of a panel of B, of a panel of A
+  std::int64_t depth, rows, columns;  // of a block; the first depends on K only
+  bool pack_a, pack_b;
+};
+
+/// Elements from one packed panel to the next: not a multiple of a page, whose lines would share
+/// sets of the caches, and with room for what gemm_pack overwrites.
+inline std::int64_t panel_a(const Plan& plan, std::int64_t depth) {
+  return depth * plan.height + 16;
+}
+inline std::int64_t panel_b(const Plan& plan, std::int64_t depth) {
+  return depth * plan.width + 16;
+}
+
+inline Plan plan_of(const Product& p, const Kernels& kernels) {
+  Plan plan{};
+  const std::int64_t lanes = kernels.lanes, all = (p.n + lanes - 1) / lanes;
+  const int vectors = static_cast<int>(std::min<std::int64_t>(all, kernels.gemm_vectors));
+  plan.width = vectors * lanes;
+  plan.height = kernels.tile_rows[vectors];
+  const std::int64_t parts = std::max<std::int64_t>(1, (p.k + kDepth - 1) / kDepth);
+  plan.depth = round_up((p.k + parts - 1) / parts, 8);
+  const std::int64_t rows = caches().l2 / 2 / kDepth / 4;
+  plan.rows = std::max(rows / plan.height, std::int64_t{4}) * plan.height;
+  const std::int64_t columns = caches().l3 / 2 / kDepth / 4;
+  plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
+  plan.pack_a = p.n > 8 * plan.width || (p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2);
+  plan.pack_b = p.b.column != 1 || p.m > 3 * plan.height;
+  return plan;
+}
+
+inline bool worth_a_team(const Product& p) {
+  return omp_get_max_threads() > 1 && p.m * p.n * p.k > 16 * kSerialBelow;
+}
+
+}  // namespace isaribi::simd

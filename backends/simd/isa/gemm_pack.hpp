@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// Panels of GEMM: `count` lines of a matrix laid side by side, [depth][width], so that a tile reads
+// them from end to end. Vectors of 8 on every level: copying is bound by memory. Stores may reach
+// beyond the line they belong to; what they spoil is written after them. Included by each ISA unit
+// after its vec_*.hpp.
+#pragma once
+
+#include <immintrin.h>
+
+#include "backends/simd/kernels.hpp"
+
+namespace {
+
+using isaribi::simd::PackPanels;
+
+/// Squares of 8: to[k][0..8) from LINES lines that are contiguous along k, zero in the other lanes.
+template <int LINES>
+void pack_lines(const float* from, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, float* to) {
+  ptrdiff_t k = 0;
+  for (; k + 8 <= depth; k += 8, to += 8 * width) {
+    __m256 r[8], s[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+      r[i] = i < LINES ? _mm256_loadu_ps(from + i * stride + k) : _mm256_setzero_ps();
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+      s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+      s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+      r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
+      r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
+      r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
+      r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+      _mm256_storeu_ps(to + i * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+      _mm256_storeu_ps(to + (4 + i) * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+  }
+  const ptrdiff_t lanes = width < 8 ? width : 8;
+  for (; k < depth; ++k, to += width) {
+    for (ptrdiff_t i = 0; i < lanes; ++i) to[i] = i < LINES ? from[i * stride + k] : 0.0f;
+  }
+}
+
+template <int LINES>
+inline void pack_lines_of(ptrdiff_t lines, const float* from, ptrdiff_t stride, ptrdiff_t depth,
+                          ptrdiff_t width, float* to) {
+  if (lines >= LINES) {
+    pack_lines<LINES>(from, stride, depth, width, to);
+  } else if constexpr (LINES > 1) {
+    pack_lines_of<LINES - 1>(lines, from, stride, depth, width, to);
+  }
+}
+
+/// to[k][0..width) from rows that are contiguous across the lines: NV vectors, the last one masked.
+template <int NV>
+inline void pack_rows(const float* from, ptrdiff_t stride, __m256i last, ptrdiff_t depth,
+                      ptrdiff_t width, float* to) {
+  for (ptrdiff_t k = 0; k < depth; ++k, from += stride, to += width) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV - 1; ++v) _mm256_storeu_ps(to + 8 * v, _mm256_loadu_ps(from + 8 * v));
+    _mm256_storeu_ps(to + 8 * (NV - 1), _mm256_maskload_ps(from + 8 * (NV - 1), last));
+  }
+}
+
+template <int NV>
+inline void pack_rows_of(ptrdiff_t vectors, const float* from, ptrdiff_t stride, __m256i last,
+                         ptrdiff_t depth, ptrdiff_t width, float* to) {
+  if (vectors == NV) {
+    pack_rows<NV>(from, stride, last, depth, width, to);
+  } else if constexpr (NV > 1) {
+    pack_rows_of<NV - 1>(vectors, from, stride, last, depth, width, to);
+  }
+}
+
+/// One panel from lines, from the last 8 to the first: a store that reaches into the next k is
+/// repaired there.
+inline void pack_panel_of_lines(const PackPanels& p, const float* from, ptrdiff_t count,
+                                float* to) {
+  for (ptrdiff_t i = (p.width - 1) / 8 * 8; i >= 0; i -= 8) {
+    if (count > i) {
+      pack_lines_of<8>(count - i, from + i * p.across, p.across, p.depth, p.width, to + i);
+      continue;
+    }
+    const ptrdiff_t lanes = p.width - i < 8 ? p.width - i : 8;
+    for (ptrdiff_t k = 0; k < p.depth; ++k) {
+      for (ptrdiff_t j = i; j < i + lanes; ++j) to[k * p.width + j] = 0.0f;
+    }
+  }
+}
+
+/// All panels, some rows at a time: each cache line and page of the matrix is visited once.
+void pack_panels_of_rows(const PackPanels& p) {
+  constexpr ptrdiff_t kRows = 8;  // as many as an L1 holds of rows one page apart
+  constexpr int kMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+  for (ptrdiff_t k = 0; k < p.depth; k += kRows) {
+    const ptrdiff_t rows = p.depth - k < kRows ? p.depth - k : kRows;
+    const float* from = p.from + k * p.along;
+    float* to = p.to + k * p.width;
+    for (ptrdiff_t i = 0; i < p.count; i += p.width, from += p.width, to += p.panel) {
+      const ptrdiff_t count = p.count - i < p.width ? p.count - i : p.width;
+      const ptrdiff_t used = (count + 7) / 8, lanes = count - 8 * (used - 1);
+      if (8 * used < p.width) {
+        for (ptrdiff_t j = 0; j < rows * p.width; ++j) to[j] = 0.0f;
+      }
+      const int* mask = kMask + 8 - lanes;
+      pack_rows_of<8>(used, from, p.along,
+                      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask)), rows, p.width,
+                      to);
+    }
+  }
+}
+
+void gemm_pack(const PackPanels& p) {
+  if (p.across == 1) {
+    pack_panels_of_rows(p);
+    return;
+  }
+  float* to = p.to;
+  for (ptrdiff_t i = 0; i < p.count; i += p.width, to += p.panel) {
+    const ptrdiff_t count = p.count - i < p.width ? p.count - i : p.width;
+    pack_panel_of_lines(p, p.from + i * p.across, count, to);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Factors of the simd backend have the same bits for any number of threads, and so have the
+// decompositions, which LAPACK does on the calling thread.
+#include "simd_support.hpp"
+
+using namespace isaribi;
+using namespace isaribi::testing;
+using core::DType;
+using core::Tensor;
+
+namespace {
+
+struct Shape {
+  std::int64_t n, h, w, i, kh, kw;
+  api::ConvGeometry g;
+};
+
+/// Both ways of cutting a factor into tiles, with few tiles (blocks are dealt to lanes) and many, a
+/// block that is cut into rounds, groups, and matrices for LAPACK.
+std::vector<Tensor> factors(api::Backend& backend) {
+  const Shape shapes[] = {{200, 6, 6, 5, 1, 1, {}},
+                          {130, 1, 1, 150, 1, 1, {}},
+                          {97, 9, 8, 1, 5, 5, {1, 1, 2, 2, 2, 2}},
+                          {70, 7, 7, 20, 3, 3, {1, 1, 1, 1, 1, 1}},
+                          {65, 9, 9, 16, 3, 3, {2, 2, 1, 1, 1, 1}},
+                          {66, 6, 6, 6, 3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 3}},
+                          {40, 60, 60, 16, 3, 3, {1, 1, 1, 1, 1, 1}}};
+  std::vector<Tensor> out;
+  for (const Shape& s : shapes) {
+    const std::int64_t length = s.kh * s.kw * s.i / s.g.groups + 1;
+    out.emplace_back(core::Shape{s.g.groups, length, length}, DType::f32);
+    backend.factor().patch_covariance({.x = waves({s.n, s.h, s.w, s.i}, 0.37),
+                                       .kh = s.kh,
+                                       .kw = s.kw,
+                                       .geometry = s.g,
+                                       .bias = true,
+                                       .a = out.back()});
+  }
+  const Tensor x = waves({37, 9, 7, 13}, 0.37), dy = waves(x.shape(), 0.53), v = waves({13}, 1.1);
+  out.emplace_back(core::Shape{3, 13}, DType::f64);
+  backend.factor().norm_fisher(
+      {.x = x, .y = {}, .dy = dy, .mean = v, .inv_std = v, .sums = out.back()});
+  out.emplace_back(core::Shape{37, 1, 118}, DType::f32);
+  backend.factor().patch_mean(
+      {.x = x, .kh = 3, .kw = 3, .geometry = {}, .bias = true, .out = out.back()});
+  return out;
+}
+
+/// Cholesky factor, inverse, eigenvectors and eigenvalues of a damped factor of order `n`.
+template <typename T>
+std::vector<Tensor> decompositions(api::Backend& backend, std::int64_t n) {
+  const DType type = core::dtype_of<T>;
+  const Tensor a({n, n}, type);
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const double wave = std::cos(0.01 * static_cast<double>((i - j) * (i - j)));
+      a.data<T>()[i * n + j] = static_cast<T>(wave + (i == j ? static_cast<double>(n) : 0.0));
+    }
+  }
+  const auto copy = [&] {
+    const Tensor c({n, n}, type);
+    backend.copy(a, c);
+    return c;
+  };
+  const Tensor l = copy(), v = copy(), w({n}, type), inverse({n, n}, type);
+  CHECK(backend.linalg().cholesky({l}) == 0);
+  backend.copy(l, inverse);
+  CHECK(backend.linalg().cholesky_inverse({inverse}) == 0);
+  CHECK(backend.linalg().symmetric_eigen({v, w}) == 0);
+  return {l, inverse, v, w};
+}
+
+}  // namespace
+
+TEST_CASE("the factors of simd, and what is made of them, do not depend on the number of threads") {
+  for_each_level([](api::Backend& backend, const std::string& isa) {
+    compare_threads(isa, [&] {
+      std::vector<Tensor> all = factors(backend);
+      for (const std::int64_t n : {40, 401}) {
+        for (const Tensor& m : decompositions<float>(backend, n)) all.push_back(m);
+        for (const Tensor& m : decompositions<double>(backend, n)) all.push_back(m);
+      }
+      return all;
+    });
+  });
+}
