@@ -8,8 +8,8 @@
 
 using namespace isaribi;
 using namespace isaribi::mpi_test;
-using comm::Communicator;
 using comm::BucketReducer;
+using comm::Communicator;
 
 namespace {
 

@@ -140,8 +140,8 @@ TEST_CASE("identity 3: 1 x 1 convolutions in a row, and weights that layers shar
   }
   // Both uses of the weight see the same sample in two ways; their outputs lie side by side
   // (expand: a loss per use) or are added (reduce: one loss for all uses).
-  const nn::LayerSpec second = layer("conv", {{"channels", 3}, {"kernel", 2}, {"stride", 2}}, "d",
-                                     {"p"}, {{"share", "c"}});
+  const nn::LayerSpec second =
+      layer("conv", {{"channels", 3}, {"kernel", 2}, {"stride", 2}}, "d", {"p"}, {{"share", "c"}});
   const std::vector<nn::LayerSpec> uses = {
       layer("conv", {{"channels", 3}, {"kernel", 2}, {"stride", 2}}, "c"),
       layer("average_pool", {{"kernel", 3}, {"stride", 1}, {"pad", 1}}, "p", {"input"}), second};
