@@ -100,10 +100,15 @@ struct CovarianceKernel {
   Layout l;
   Tile<T> tile;
   const T* x;
-  T* sums;     // [blocks, items, cells, tile rows, kColumns]
-  T* scratch;  // per worker: padded images
-  Index image_size, scratch_size, images;
-  Index first_block, parts, part_items, work_items;
+  T* sums = nullptr;     // [blocks, items, cells, tile rows, kColumns]
+  T* scratch = nullptr;  // per worker: padded images
+  Index image_size = 0, scratch_size = 0, images = 1;
+  Index wave = 1, workers = 1;  // blocks held at once, and who share them
+  Index first_block = 0, parts = 1, part_items = 0, work_items = 0;
+
+  KOKKOS_INLINE_FUNCTION Index block_size() const {
+    return l.items() * l.cells() * l.tile_rows * kColumns;
+  }
 
   KOKKOS_INLINE_FUNCTION void operator()(const Team& team) const {
     const PatchExtents& e = l.e;
@@ -262,67 +267,68 @@ void add_bias_column(Queue& queue, const PatchExtents& e, const T* x, double* to
       });
 }
 
+/// The cheaper layout, and what its kernel needs of scratch memory.
+template <typename T>
+CovarianceKernel<T> make_kernel(Queue& queue, const PatchExtents& e, const T* x) {
+  constexpr Index kColumns = Tile<T>::kColumns, kBytes = sizeof(T);
+  const Tile<T> tile = Tile<T>::best();
+  CovarianceKernel<T> k{layout_of(e, false, tile.rows, kColumns), tile, x};
+  if (e.g.stride_h == 1 && e.g.stride_w == 1 && e.kh <= kMaxTaps && e.kw <= kMaxTaps) {
+    const Layout other = layout_of(e, true, tile.rows, kColumns);
+    if (other.cost() < k.l.cost()) k.l = other;
+  }
+  k.image_size = k.l.rows * k.l.columns * e.channels;
+  k.images = std::clamp<Index>(kPatchBytes / std::max<Index>(1, k.image_size * kBytes), 1,
+                               api::kSampleBlock);
+  k.scratch_size = k.images * k.image_size + kColumns;
+  const Index blocks = (e.n + api::kSampleBlock - 1) / api::kSampleBlock;
+  k.wave = std::clamp<Index>(kPartialBytes / std::max<Index>(1, k.block_size() * kBytes), 1,
+                             std::max<Index>(blocks, 1));
+  // Items are split over workers when there are fewer blocks than workers; that changes no sum.
+  const Index items = std::max<Index>(1, k.l.items());
+  k.parts = std::clamp<Index>((queue.workers() + k.wave - 1) / k.wave, 1, items);
+  k.part_items = (items + k.parts - 1) / k.parts;
+  k.workers = std::min(queue.workers(), k.wave * k.parts);
+  k.sums = queue.workspace.take<T>(k.wave * k.block_size());
+  k.scratch = queue.workspace.take<T>(k.workers * k.scratch_size);
+  return k;
+}
+
+/// total[group, i, j] = the sums of all blocks, for i <= j, but for the column of the bias.
+template <typename T>
+void sum_blocks(Queue& queue, const PatchExtents& e, const T* x, double* total) {
+  const Workspace::Frame frame(queue.workspace);
+  CovarianceKernel<T> kernel = make_kernel(queue, e, x);
+  const Index blocks = (e.n + api::kSampleBlock - 1) / api::kSampleBlock;
+  T* sums = kernel.sums;
+  for (Index first = 0; first == 0 || first < blocks; first += kernel.wave) {
+    const Index count = std::min(kernel.wave, blocks - first);
+    kernel.first_block = first;
+    kernel.work_items = count * kernel.parts;
+    for_elements(
+        queue, kLabel, count * kernel.block_size(), KOKKOS_LAMBDA(Index begin, Index end) {
+          for (Index i = begin; i < end; ++i) sums[i] = T(0);
+        });
+    if (count > 0) {
+      const auto workers = static_cast<int>(kernel.workers);
+      Kokkos::TeamPolicy<Space> policy(queue.space, workers, Kokkos::AUTO);
+      if constexpr (kHost) policy = Kokkos::TeamPolicy<Space>(queue.space, workers, 1);
+      Kokkos::parallel_for(kLabel, policy, kernel);
+    }
+    add_blocks(queue, kernel.l, sums, count, first == 0, total);
+  }
+}
+
 }  // namespace
 
 template <typename T, typename Sum>
 void patch_covariance(Queue& queue, const PatchExtents& e, const T* x, double scale, Sum* a,
                       bool accumulate) {
-  constexpr Index kColumns = Tile<T>::kColumns;
   const Index length = e.length;
   if (length == 0) return;
   const Workspace::Frame frame(queue.workspace);
-  CovarianceKernel<T> kernel{layout_of(e, false, Tile<T>::best().rows, kColumns),
-                             Tile<T>::best(),
-                             x,
-                             nullptr,
-                             nullptr,
-                             0,
-                             0,
-                             1,
-                             0,
-                             1,
-                             0,
-                             0};
-  if (e.g.stride_h == 1 && e.g.stride_w == 1 && e.kh <= kMaxTaps && e.kw <= kMaxTaps) {
-    const Layout other = layout_of(e, true, kernel.tile.rows, kColumns);
-    if (other.cost() < kernel.l.cost()) kernel.l = other;
-  }
-  const Layout l = kernel.l;
-  kernel.image_size = l.rows * l.columns * e.channels;
-  kernel.images = std::clamp<Index>(
-      kPatchBytes / std::max<Index>(1, kernel.image_size * static_cast<Index>(sizeof(T))), 1,
-      api::kSampleBlock);
-  kernel.scratch_size = kernel.images * kernel.image_size + kColumns;
-  const Index blocks = (e.n + api::kSampleBlock - 1) / api::kSampleBlock;
-  const Index block_size = l.items() * l.cells() * l.tile_rows * kColumns;
-  const Index wave = std::clamp<Index>(
-      kPartialBytes / std::max<Index>(1, block_size * static_cast<Index>(sizeof(T))), 1,
-      std::max<Index>(blocks, 1));
-  kernel.sums = queue.workspace.take<T>(wave * block_size);
   double* total = queue.workspace.take<double>(e.g.groups * length * length);
-  // Items are split over workers when there are fewer blocks than workers; that changes no sum.
-  kernel.parts =
-      std::clamp<Index>((queue.workers() + wave - 1) / wave, 1, std::max<Index>(1, l.items()));
-  kernel.part_items = (l.items() + kernel.parts - 1) / kernel.parts;
-  const Index workers = std::min(queue.workers(), wave * kernel.parts);
-  kernel.scratch = queue.workspace.take<T>(workers * kernel.scratch_size);
-  T* sums = kernel.sums;
-  for (Index first = 0; first == 0 || first < blocks; first += wave) {
-    const Index count = std::min(wave, blocks - first);
-    kernel.first_block = first;
-    kernel.work_items = count * kernel.parts;
-    for_elements(
-        queue, kLabel, count * block_size, KOKKOS_LAMBDA(Index begin, Index end) {
-          for (Index i = begin; i < end; ++i) sums[i] = T(0);
-        });
-    if (count > 0) {
-      Kokkos::TeamPolicy<Space> policy(queue.space, static_cast<int>(workers), Kokkos::AUTO);
-      if constexpr (kHost)
-        policy = Kokkos::TeamPolicy<Space>(queue.space, static_cast<int>(workers), 1);
-      Kokkos::parallel_for(kLabel, policy, kernel);
-    }
-    add_blocks(queue, l, sums, count, first == 0, total);
-  }
+  sum_blocks(queue, e, x, total);
   if (e.bias) add_bias_column(queue, e, x, total);
   for_rows(
       queue, kLabel, e.g.groups * length, length, KOKKOS_LAMBDA(Index row, Index begin, Index end) {

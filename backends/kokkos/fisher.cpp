@@ -87,7 +87,9 @@ struct Row {
   KOKKOS_INLINE_FUNCTION void bernoulli(Draws& draws) const {
     for (Index c = 0; c < classes; ++c) {
       const double x = static_cast<double>(z[c]);
-      const double p = 1.0 / (1.0 + Kokkos::exp(-x)), rest = 1.0 / (1.0 + Kokkos::exp(x));
+      const double small = Kokkos::exp(-Kokkos::abs(x));  // <= 1: nothing overflows
+      const double likely = 1.0 / (1.0 + small), unlikely = small / (1.0 + small);
+      const double p = x >= 0 ? likely : unlikely, rest = x >= 0 ? unlikely : likely;
       const double v = mode == FisherMode::sample ? p - (draws.uniform(c) < p ? 1.0 : 0.0)
                                                   : factor(c, draws) * Kokkos::sqrt(p * rest);
       dz[c] = static_cast<T>(scale * v);
