@@ -167,8 +167,6 @@ struct Kernels {
   double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
   void (*sgd)(const Sgd&);
   void (*adam)(const Adam&);
-  /// n rounds of independent fused multiply-adds in registers. @return operations done.
-  double (*fma_chain)(ptrdiff_t n);
 };
 
 const Kernels& avx2_kernels();

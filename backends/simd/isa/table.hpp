@@ -42,7 +42,6 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.dot = dot;
   k.sgd = sgd;
   k.adam = adam;
-  k.fma_chain = fma_chain;
   return k;
 }
 
