@@ -3,7 +3,9 @@
 // on request, so that the driver can take turns with a peer. One request per line, one JSON line
 // each in reply (from the first rank):
 //   info                     cpu, backend, threads and the peaks of the machine
-//   case NAME key=value..    {"flops", "bytes", ..}: `step` counts its operations one by one
+//   case NAME key=value..    {"flops", "bytes", "bound", ..}: the bound is the least time in
+//   seconds, of
+//                            `step` the sum over its operations
 //   run SECONDS              {"seconds"}: per call, repeated for at least SECONDS
 //   repeat CALLS             {"resident_kb", "peak_kb"}: memory after so many calls
 //   convs PRESET EXTENT CHANNELS   its distinct convolutions
@@ -18,6 +20,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -105,10 +108,10 @@ class Server {
     throw core::UsageError("request \"" + request + "\" is not known");
   }
 
-  template <class... Numbers>
-  static std::string text(const char* format, Numbers... numbers) {
+  template <class... Values>
+  static std::string text(const char* format, Values... values) {
     char line[512];
-    std::snprintf(line, sizeof line, format, numbers...);
+    std::snprintf(line, sizeof line, format, values...);
     return line;
   }
 
@@ -147,7 +150,9 @@ class Server {
     if (name != "step") {
       current_ = selftest::make_case(name, arguments, backend_);
       current_.run();
-      return text("{\"flops\": %.17g, \"bytes\": %.17g}", current_.flops, current_.bytes);
+      const selftest::Bound bound = machine().bound(current_.flops, current_.bytes);
+      return text("{\"flops\": %.17g, \"bytes\": %.17g, \"bound\": %.9g, \"binds\": \"%s\"}",
+                  current_.flops, current_.bytes, bound.seconds, bound.name.c_str());
     }
     model_ = arguments.text("model");
     batch_ = arguments.integer("n");
