@@ -159,6 +159,7 @@ struct Kernels {
   void (*average_pool_row)(const PoolRow&);
 
   void (*relu)(const float* x, float* y, ptrdiff_t n);
+  void (*tanh)(const float* x, float* y, ptrdiff_t n);
   void (*relu_backward)(const float* y, const float* dy, float* dx, ptrdiff_t n);
   void (*add)(const float* a, const float* b, float* y, ptrdiff_t n, bool relu);
   void (*axpby)(float alpha, const float* x, float beta, float* y, ptrdiff_t n);

@@ -2,6 +2,7 @@
 // Fills the table of one ISA level. Included by each ISA unit after its vec_*.hpp.
 #pragma once
 
+#include "backends/simd/isa/activation.hpp"
 #include "backends/simd/isa/conv_panel.hpp"
 #include "backends/simd/isa/gemm_tile.hpp"
 #include "backends/simd/isa/passes.hpp"
@@ -34,6 +35,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.max_pool_backward_row = max_pool_backward_row;
   k.average_pool_row = average_pool_row;
   k.relu = relu;
+  k.tanh = tanh_pass;
   k.relu_backward = relu_backward;
   k.add = add;
   k.axpby = axpby;
