@@ -121,7 +121,7 @@ double share_of_bound(const Speed& speed, const Machine& machine, const api::Bac
 std::vector<std::string> machine_table(const Machine& machine) {
   std::vector<std::string> lines{fmt::format("{:<28} {:>14} {:>14}", "arithmetic, Gop/s",
                                              "one thread",
-                                             fmt::format("{} threads", machine.threads()))};
+                                             fmt::format("threads: {}", machine.threads()))};
   for (const Peak& p : machine.peaks())
     lines.push_back(fmt::format("{:<28} {:>14.1f} {:>14.1f}", p.what + " " + p.isa, p.giga_ops.one,
                                 p.giga_ops.all));
@@ -133,7 +133,7 @@ std::vector<std::string> machine_table(const Machine& machine) {
         machine.threads(), 100 * scaling, machine.threads()));
   lines.push_back("");
   lines.push_back(fmt::format("{:<28} {:>14} {:>14}", "memory, GB/s", "one thread",
-                              fmt::format("{} threads", machine.threads())));
+                              fmt::format("threads: {}", machine.threads())));
   for (const MemoryLevel& level : machine.levels()) {
     lines.push_back(fmt::format("{:<28} {:>14.1f} {:>14.1f}",
                                 fmt::format("{} read, {}", level.name, working_set(level.one_set)),

@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <thread>
 
 #include "app/job.hpp"
 #include "app/verbs/verbs.hpp"
@@ -21,7 +23,7 @@ struct SelftestOptions {
   int threads = 0;
   selftest::Filter filter;
   bool perf = false;
-  double seconds = 18;
+  double seconds = 17;
   std::string csv;
 };
 
@@ -52,6 +54,18 @@ std::string forced_isa(const SelftestOptions& options) {
   return !options.isa.empty() || environment == nullptr ? options.isa : environment;
 }
 
+/// Says that others use this machine now: their share is missing from every time below.
+void warn_of_load(core::Log& log) {
+  constexpr double kIdle = 0.5;  // of the CPUs
+  double load = 0;
+  const auto cpus = static_cast<double>(std::thread::hardware_concurrency());
+  if (::getloadavg(&load, 1) == 1 && load > kIdle * cpus)
+    log.info(
+        "note: load average {:.1f} on {:.0f} CPUs: something else is running here, the times of "
+        "several threads above all will be too long",
+        load, cpus);
+}
+
 core::ExitCode perf_verb(const SelftestOptions& options, Session& session) {
   // Parts of the time: the machine before and after the operations, so that a disturbance at one
   // end does not lower the peaks.
@@ -70,6 +84,7 @@ core::ExitCode perf_verb(const SelftestOptions& options, Session& session) {
   selftest::Machine machine(session.backends.probes(), as.threads, forced_isa(options));
   log.info("{}, {} threads", selftest::cpu_name(), as.threads);
   log.info("backend {}: {}", backend->name(), backend->description());
+  warn_of_load(log);
   log.info("measuring for about {:.0f} s; of each rate the best counts\n", options.seconds);
   machine.measure(kBefore * options.seconds);
   const auto speeds = selftest::measure_speed(*backend, kOperations * options.seconds);
@@ -128,7 +143,7 @@ void add_selftest(CLI::App& app, Command& chosen) {
       "Instead: the peaks of this machine (arithmetic by type, caches, memory) and what the hot "
       "operations of one backend (default: auto) reach of them");
   verb->add_option("--csv", options->csv, "With --perf: the same numbers as a file")->needs(perf);
-  verb->add_option("--seconds", options->seconds, "With --perf: how long to measure (default: 18)")
+  verb->add_option("--seconds", options->seconds, "With --perf: how long to measure (default: 17)")
       ->needs(perf)
       ->check(CLI::PositiveNumber);
   verb->callback([&chosen, options] {
