@@ -48,6 +48,17 @@ Registry::Choice Registry::choices(std::string_view name, const Options& options
   return {chosen.name, chosen.isa_levels ? chosen.isa_levels(options) : std::vector<std::string>{}};
 }
 
+Probes Registry::probes() const {
+  Probes all;
+  for (const Entry& e : entries_) {
+    if (!e.probes || !e.why_unusable().empty()) continue;
+    const Probes own = e.probes();
+    all.compute.insert(all.compute.end(), own.compute.begin(), own.compute.end());
+    all.stream.insert(all.stream.end(), own.stream.begin(), own.stream.end());
+  }
+  return all;
+}
+
 std::unique_ptr<Backend> Registry::create(std::string_view name, const Options& options,
                                           core::Log& log) const {
   std::string unusable;

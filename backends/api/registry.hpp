@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backends/api/backend.hpp"
+#include "backends/api/probe.hpp"
 #include "core/log.hpp"
 
 namespace isaribi::api {
@@ -38,6 +39,8 @@ struct Entry {
   /// Instruction-set levels (values of Options::isa) that `create` would take here, the preferred
   /// one first; one when it is forced. Unset when the backend has no such choice.
   std::function<std::vector<std::string>(const Options&)> isa_levels = {};
+  /// Loops that measure the CPU at the instruction sets it has. Unset when there are none.
+  std::function<Probes()> probes = {};
   /// Name of the backend to fall back to, empty for none. The first usable of this and "reference"
   /// is taken.
   std::string fallback;
@@ -59,6 +62,8 @@ class Registry {
     std::vector<std::string> isa_levels;  ///< empty: there is nothing to choose
   };
   Choice choices(std::string_view name, const Options& options) const;
+  /// The probes of all backends that are usable here.
+  Probes probes() const;
 
  private:
   const Entry& usable(std::string_view name, std::string& unusable) const;

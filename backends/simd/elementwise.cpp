@@ -32,14 +32,16 @@ void axpby_in_double(const api::Axpby& args) {
 }  // namespace
 
 void Elementwise::do_activation_forward(const api::ActivationForward& args) {
-  if (!owns(api::Op::activation_forward, args.x.dtype()) || args.kind != api::Activation::relu) {
+  const bool relu = args.kind == api::Activation::relu;
+  if (!owns(api::Op::activation_forward, args.x.dtype()) ||
+      (!relu && args.kind != api::Activation::tanh)) {
     context_.fall_back(api::Op::activation_forward, args.x).elementwise().activation_forward(args);
     return;
   }
   const float* x = args.x.data<float>();
   float* y = args.y.data<float>();
-  flat(args.x.count(),
-       [&](Range r) { context_.kernels().relu(x + r.begin, y + r.begin, r.end - r.begin); });
+  const auto pass = relu ? context_.kernels().relu : context_.kernels().tanh;
+  flat(args.x.count(), [&](Range r) { pass(x + r.begin, y + r.begin, r.end - r.begin); });
 }
 
 void Elementwise::do_activation_backward(const api::ActivationBackward& args) {

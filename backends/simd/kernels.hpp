@@ -236,6 +236,7 @@ struct Kernels {
   void (*average_pool_row)(const PoolRow&);
 
   void (*relu)(const float* x, float* y, ptrdiff_t n);
+  void (*tanh)(const float* x, float* y, ptrdiff_t n);
   void (*relu_backward)(const float* y, const float* dy, float* dx, ptrdiff_t n);
   void (*add)(const float* a, const float* b, float* y, ptrdiff_t n, bool relu);
   void (*axpby)(float alpha, const float* x, float beta, float* y, ptrdiff_t n);
@@ -246,8 +247,6 @@ struct Kernels {
   double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
   void (*sgd)(const Sgd&);
   void (*adam)(const Adam&);
-  /// n rounds of independent fused multiply-adds in registers. @return operations done.
-  double (*fma_chain)(ptrdiff_t n);
 };
 
 const Kernels& avx2_kernels();

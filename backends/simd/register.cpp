@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/simd/backend.hpp"
+#include "backends/simd/peaks.hpp"
 
 namespace isaribi::simd {
 namespace {
@@ -40,6 +41,7 @@ void register_backend(api::Registry& registry) {
     for (const Level& level : rank_levels()) names.emplace_back(level.kernels->isa);
     return names;
   };
+  entry.probes = peak_probes;
   registry.add(std::move(entry));
 }
 

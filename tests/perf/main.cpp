@@ -1,90 +1,232 @@
 // SPDX-License-Identifier: MIT
-// isaribi_perf BACKEND: the working half of tests/perf/bench. It prepares and times cases on
-// request, so that the driver can take turns with a peer. Requests on standard input, one JSON line
-// each in reply:
-//   info                   {"cpu", "backend", "threads", "gflops", "gbs"}
-//   case NAME key=value..  {"flops", "bytes"}
-//   run SECONDS            {"seconds"}: per call, repeated for at least SECONDS
-//   profile STEPS          seconds per layer of the step of the last `case step`
+// isaribi_perf BACKEND [FOLDER]: the working half of tests/perf/bench. It prepares and times cases
+// on request, so that the driver can take turns with a peer. One request per line, one JSON line
+// each in reply (from the first rank):
+//   info                     cpu, backend, threads and the peaks of the machine
+//   case NAME key=value..    {"flops", "bytes", "bound", ..}: the bound is the least time in
+//   seconds, of
+//                            `step` the sum over its operations
+//   run SECONDS              {"seconds"}: per call, repeated for at least SECONDS
+//   repeat CALLS             {"resident_kb", "peak_kb"}: memory after so many calls
+//   convs PRESET EXTENT CHANNELS   its distinct convolutions
+//   profile STEPS            seconds, bytes and bound of each operation and layer of the last step
+// With FOLDER it is one rank of an MPI job: rank r reads FOLDER/r, a pipe, so that ranks sleep
+// between requests instead of spinning in a collective call.
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <map>
+#include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
 
 #include "backends/api/registry.hpp"
 #include "backends/kokkos/register.hpp"
 #include "backends/reference/register.hpp"
+#include "backends/selftest/bench_cases.hpp"
+#include "backends/selftest/machine.hpp"
 #include "backends/simd/register.hpp"
-#include "cases.hpp"
+#include "comm/runtime.hpp"
 #include "core/error.hpp"
 #include "core/timer.hpp"
-#include "machine.hpp"
+#include "meter.hpp"
 #include "step.hpp"
 
 namespace isaribi::perf {
 namespace {
 
-double time_case(const Case& c, api::Backend& backend, double seconds) {
-  int calls = 0;
-  const double start = core::now_seconds();
-  double now = start;
-  do {
-    c.run();
-    backend.synchronize();
-    ++calls;
-    now = core::now_seconds();
-  } while (now - start < seconds);
-  return (now - start) / calls;
-}
+using selftest::Arguments;
+using selftest::Case;
 
-std::map<std::string, std::string> read_arguments(std::istringstream& line) {
+Arguments read_arguments(std::istringstream& line) {
   std::map<std::string, std::string> values;
   for (std::string word; line >> word;) {
     const auto equals = word.find('=');
     if (equals != std::string::npos) values[word.substr(0, equals)] = word.substr(equals + 1);
   }
-  return values;
+  return Arguments(values);
 }
 
-void serve(api::Backend& backend) {
-  Case current;
-  Arguments arguments({});
-  for (std::string text; std::getline(std::cin, text);) {
-    std::istringstream line(text);
-    std::string request;
-    line >> request;
-    if (request == "info") {
-      std::printf(
-          "{\"cpu\": \"%s\", \"backend\": \"%s: %s\", \"threads\": %d, \"gflops\": %.1f, \"gbs\": "
-          "%.1f}\n",
-          cpu_name().c_str(), std::string(backend.name()).c_str(), backend.description().c_str(),
-          omp_get_max_threads(), fma_gflops(), memory_gbs());
-    } else if (request == "case") {
-      std::string name;
-      line >> name;
-      current = {};  // frees the operands of the last case first
-      arguments = Arguments(read_arguments(line));
-      current = make_case(name, arguments, backend);
-      current.run();
-      std::printf("{\"flops\": %.17g, \"bytes\": %.17g}\n", current.flops, current.bytes);
-    } else if (request == "run") {
-      double seconds = 0.1;
-      line >> seconds;
-      std::printf("{\"seconds\": %.9g}\n", time_case(current, backend, seconds));
-    } else if (request == "profile") {
-      int steps = 5;
-      line >> steps;
-      Step(arguments.text("model"), arguments.integer("n"), backend).profile(steps);
-      std::printf("{}\n");
-    } else {
-      throw core::UsageError("request \"" + request + "\" is not known");
-    }
-    std::fflush(stdout);
+/// "VmHWM" (peak resident) or "VmRSS" (resident now), KiB.
+long memory_kb(const std::string& key) {
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with(key + ":")) return std::atol(line.c_str() + key.size() + 1);
   }
+  return 0;
 }
+
+class Server {
+ public:
+  Server(api::Registry& registry, api::Backend& backend, comm::Communicator& comm)
+      : registry_(registry), backend_(backend), comm_(comm) {}
+
+  void serve(std::istream& in) {
+    for (std::string text; std::getline(in, text);) {
+      std::istringstream line(text);
+      const std::string reply = answer(line);
+      if (comm_.rank() != 0) continue;
+      std::printf("%s\n", reply.c_str());
+      std::fflush(stdout);
+    }
+  }
+
+ private:
+  std::string answer(std::istringstream& line) {
+    std::string request, word;
+    line >> request;
+    if (request == "info") return info();
+    if (request == "case") {
+      line >> word;
+      return prepare(word, read_arguments(line));
+    }
+    double number = 1;
+    if (request == "run") {
+      line >> number;
+      return text("{\"seconds\": %.9g}", time_case(number));
+    }
+    if (request == "repeat") {
+      line >> number;
+      for (double i = 0; i < number; ++i) current_.run();
+      return text("{\"resident_kb\": %.0f, \"peak_kb\": %.0f}",
+                  static_cast<double>(memory_kb("VmRSS")), static_cast<double>(memory_kb("VmHWM")));
+    }
+    if (request == "convs") {
+      std::int64_t extent = 0, channels = 0;
+      line >> word >> extent >> channels;
+      return "{\"convs\": " + convolutions_json(word, extent, channels, backend_) + "}";
+    }
+    if (request == "profile") {
+      line >> number;
+      return profile(static_cast<int>(number));
+    }
+    throw core::UsageError("request \"" + request + "\" is not known");
+  }
+
+  template <class... Values>
+  static std::string text(const char* format, Values... values) {
+    char line[512];
+    std::snprintf(line, sizeof line, format, values...);
+    return line;
+  }
+
+  /// Measured once, before anything else runs in this process.
+  selftest::Machine& machine() {
+    constexpr double kSeconds = 2.5;
+    if (!machine_) {
+      const char* isa = std::getenv("ISARIBI_ISA");
+      machine_.emplace(registry_.probes(), omp_get_max_threads(), isa != nullptr ? isa : "");
+      machine_->measure(kSeconds);
+    }
+    return *machine_;
+  }
+
+  std::string info() {
+    std::string json = "{\"cpu\": \"" + selftest::cpu_name() + "\", \"backend\": \"" +
+                       std::string(backend_.name()) + ": " + backend_.description() + "\"";
+    json += text(", \"threads\": %d, \"gflops\": %.2f, \"peaks\": {", omp_get_max_threads(),
+                 machine().peak("f32 FMA"));
+    std::string list;
+    for (const selftest::Peak& p : machine().peaks())
+      list +=
+          (list.empty() ? "\"" : ", \"") + p.what + " " + p.isa + text("\": %.2f", p.giga_ops.all);
+    json += list + "}, \"levels\": [";
+    list.clear();
+    for (const selftest::MemoryLevel& level : machine().levels())
+      list += (list.empty() ? "{\"name\": \"" : ", {\"name\": \"") + level.name +
+              text("\", \"capacity\": %.17g, \"gbs\": %.2f}", std::min(level.capacity, 1e30),
+                   level.gbs());
+    return json + list + "]}";
+  }
+
+  std::string prepare(const std::string& name, const Arguments& arguments) {
+    current_ = {};  // frees the operands of the last case first
+    model_.clear();
+    if (name != "step") {
+      current_ = selftest::make_case(name, arguments, backend_);
+      current_.run();
+      const selftest::Bound bound = machine().bound(current_.flops, current_.bytes);
+      return text("{\"flops\": %.17g, \"bytes\": %.17g, \"bound\": %.9g, \"binds\": \"%s\"}",
+                  current_.flops, current_.bytes, bound.seconds, bound.name.c_str());
+    }
+    model_ = arguments.text("model");
+    batch_ = arguments.integer("n");
+    Metered sum;
+    if (machine_) {  // `info` was asked: the driver wants shares
+      Meter meter(backend_, &machine());
+      Step counted(model_, batch_, meter.backend(), comm_);
+      meter.reset();  // what setting up has cost
+      counted.run();
+      sum = meter.total();
+    }
+    const auto step = std::make_shared<Step>(model_, batch_, backend_, comm_);
+    step->run();
+    current_.run = [step] { step->run(); };
+    return text("{\"flops\": %.17g, \"bytes\": %.17g, \"bound\": %.9g}", sum.flops, sum.bytes,
+                sum.bound);
+  }
+
+  /// All ranks make as many calls as the first one finds right.
+  double time_case(double seconds) {
+    if (comm_.size() == 1) return time_alone(seconds);
+    const double guess = core::now_seconds();
+    current_.run();
+    std::int64_t calls[] = {static_cast<std::int64_t>(seconds / (core::now_seconds() - guess)) + 1};
+    comm_.all_reduce(calls, comm::ReduceOp::max);
+    const double start = core::now_seconds();
+    for (std::int64_t i = 0; i < calls[0]; ++i) current_.run();
+    comm_.barrier();
+    return (core::now_seconds() - start) / static_cast<double>(calls[0]);
+  }
+
+  double time_alone(double seconds) {
+    int calls = 0;
+    const double start = core::now_seconds();
+    double now = start;
+    do {
+      current_.run();
+      backend_.synchronize();
+      ++calls;
+      now = core::now_seconds();
+    } while (now - start < seconds);
+    return (now - start) / calls;
+  }
+
+  std::string profile(int steps) {
+    if (model_.empty()) throw core::UsageError("profile: no step was prepared");
+    Meter meter(backend_, &machine());
+    Step metered(model_, batch_, meter.backend(), comm_);
+    metered.run();
+    meter.reset();
+    for (int i = 0; i < steps; ++i) metered.run();
+    std::string json = "{\"operations\": {", list;
+    for (const auto& [op, m] : meter.by_operation())
+      list += (list.empty() ? "\"" : ", \"") + op +
+              text(
+                  "\": {\"calls\": %.0f, \"seconds\": %.9g, \"flops\": %.9g, \"bytes\": %.9g, "
+                  "\"bound\": %.9g}",
+                  static_cast<double>(m.calls) / steps, m.seconds / steps, m.flops / steps,
+                  m.bytes / steps, m.bound / steps);
+    json += list + "}, \"layers\": {";
+    list.clear();
+    for (const auto& [name, seconds] : Step(model_, batch_, backend_, comm_).profile_layers(steps))
+      list += (list.empty() ? "\"" : ", \"") + name + text("\": %.9g", seconds);
+    return json + list + "}}";
+  }
+
+  api::Registry& registry_;
+  api::Backend& backend_;
+  comm::Communicator& comm_;
+  std::optional<selftest::Machine> machine_;
+  Case current_;
+  std::string model_;
+  std::int64_t batch_ = 0;
+};
 
 }  // namespace
 }  // namespace isaribi::perf
@@ -92,6 +234,9 @@ void serve(api::Backend& backend) {
 int main(int argc, char** argv) {
   using namespace isaribi;
   try {
+    const std::string name = argc > 1 ? argv[1] : "auto", folder = argc > 2 ? argv[2] : "";
+    comm::Runtime runtime =
+        folder.empty() ? comm::Runtime::serial() : comm::Runtime::mpi(argc, argv);
     core::Log log(1);  // silent: standard output belongs to the replies
     api::Registry registry;
     reference::register_backend(registry);
@@ -99,8 +244,14 @@ int main(int argc, char** argv) {
     simd::register_backend(registry);
     api::Options options;
     options.threads = omp_get_max_threads();
-    const auto backend = registry.create(argc > 1 ? argv[1] : "auto", options, log);
-    perf::serve(*backend);
+    const auto backend = registry.create(name, options, log);
+    perf::Server server(registry, *backend, runtime.world());
+    if (folder.empty()) {
+      server.serve(std::cin);
+    } else {
+      std::ifstream pipe(folder + "/" + std::to_string(runtime.world().rank()));
+      server.serve(pipe);
+    }
     return 0;
   } catch (const core::Error& error) {
     std::fprintf(stderr, "isaribi_perf: %s\n  %s\n", error.cause().c_str(), error.hint().c_str());

@@ -36,6 +36,9 @@ class Peer:
         self.name = self.blas.openblas_get_config().decode()
         self.call = None
 
+    def label(self, _):
+        return "OpenBLAS"
+
     def case(self, name, a):
         if name not in ("gemm", "syrk"):
             return False

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The PyTorch side of tests/perf/bench: the same cases as cases.cpp, channels_last, f32."""
+import re
+import sys
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -70,6 +73,16 @@ def norm(name, a):
     return None  # one fused call there, four passes here: compared in `step`
 
 
+def update(name, a):
+    w = noise(a["n"]).requires_grad_()
+    w.grad = noise(a["n"])
+    if name == "sgd_update":
+        optimizer = torch.optim.SGD([w], lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
+    else:
+        optimizer = torch.optim.AdamW([w], lr=1e-3, weight_decay=0, fused=True)
+    return lambda: optimizer.step()
+
+
 def pool(name, a):
     x = image(a["n"], a["i"], a["h"])
     y, where = functional.max_pool2d(x, 2, return_indices=True)
@@ -108,41 +121,88 @@ def model(name):
         def stage(i, o):
             return conv_bn(i, o) + [nn.ReLU()] + conv_bn(o, o) + [nn.ReLU(), nn.MaxPool2d(2)]
         return nn.Sequential(*stage(1, 32), *stage(32, 64), *head)
+    if name == "autoencoder":
+        widths = [784, 1000, 500, 250, 30, 250, 500, 1000, 784]
+        layers = [nn.Flatten()]
+        for index, (i, o) in enumerate(zip(widths, widths[1:])):
+            layers.append(nn.Linear(i, o))
+            if index not in (3, 7):  # the code and the output are linear
+                layers.append(nn.Tanh())
+        return nn.Sequential(*layers)
+    if name == "mlp4096":
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(),
+                             nn.Linear(4096, 10))
     blocks = [Block(16, 16, 1), Block(16, 16, 1), Block(16, 32, 2), Block(32, 32, 1), Block(32, 64, 2),
               Block(64, 64, 1)]
     return nn.Sequential(*conv_bn(1, 16), nn.ReLU(), *blocks, *head)
 
 
-def step(a):
+def step(a, compiled=False):
     net = model(a["model"]).to(memory_format=torch.channels_last)
-    x, labels = image(a["n"], 1, 28), torch.arange(a["n"]) % 10
+    x, labels = torch.rand(a["n"], 1, 28, 28).contiguous(memory_format=torch.channels_last), torch.arange(a["n"]) % 10
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    forward = torch.compile(net) if compiled else net
+
+    def loss():
+        if a["model"] != "autoencoder":
+            return functional.cross_entropy(forward(x), labels)
+        target = x.flatten(1)
+        return functional.binary_cross_entropy_with_logits(forward(x), target, reduction="sum") / len(x)
 
     def run():
         optimizer.zero_grad(set_to_none=True)
-        functional.cross_entropy(net(x), labels).backward()
+        loss().backward()
         optimizer.step()
 
     return run
 
 
+def best_step(a, try_compile):
+    """(name, call) of the faster of eager and torch.compile, by a few calls in turns."""
+    calls = {"PyTorch eager": step(a)}
+    if try_compile:
+        try:
+            calls["torch.compile"] = step(a, compiled=True)
+            calls["torch.compile"]()
+        except Exception as error:  # whatever the compiler stumbles over: the eager peer remains
+            print(f"# peer missing: torch.compile of {a['model']} ({str(error).strip().splitlines()[0]})")
+            del calls["torch.compile"]
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(4 if len(calls) > 1 else 1):
+        for name, call in calls.items():
+            best[name] = min(best[name], peer.repeat(call, 0.1))
+    name = min(best, key=best.get)
+    others = ", ".join(f"{other} {seconds / best[name]:.2f} times as long" for other, seconds in best.items() if other != name)
+    return name + (f"; {others}" if others else ""), calls[name]
+
+
+def onednn():
+    """The version of oneDNN (once MKL-DNN) that this PyTorch carries."""
+    found = re.search(r"MKL-DNN v([\d.]+)", torch.__config__.show())
+    return "oneDNN " + found.group(1) if found and torch.backends.mkldnn.is_available() else "no oneDNN"
+
+
 class Peer:
     """name, case(name, arguments) -> whether there is a counterpart, run(seconds) -> seconds per call."""
 
-    def __init__(self, threads):
+    def __init__(self, threads, try_compile=False):
         torch.set_num_threads(threads)
-        self.name = f"PyTorch {torch.__version__} eager"
-        self.call = None
+        self.name = f"PyTorch {torch.__version__} with {onednn()}, channels_last"
+        self.call, self.step_name, self.compile = None, "", try_compile
+
+    def label(self, name):
+        """Who computed the last case."""
+        return self.step_name if name == "step" else onednn() if name.startswith("conv") else "PyTorch eager"
 
     def case(self, name, a):
         if name == "step":
-            self.call = step(a)
+            self.step_name, self.call = best_step(a, self.compile)
         elif name == "patch_covariance":
             self.call = factor(a)
         elif name in ("gemm", "syrk"):
             self.call = gemm(name, a)
         else:
-            family = {"conv": conv, "linear": linear, "max": pool}.get(name.split("_")[0], norm)
+            family = {"sgd": update, "adam": update, "conv": conv, "linear": linear, "max": pool}.get(name.split("_")[0], norm)
             self.call = family(name, a)
         if self.call is None:
             return False
@@ -154,3 +214,17 @@ class Peer:
             return peer.repeat(self.call, seconds)
         with torch.no_grad():
             return peer.repeat(self.call, seconds)
+
+
+def memory_kb(key):
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(line.split()[1] for line in file if line.startswith(key))
+
+
+if __name__ == "__main__":  # MODEL BATCH THREADS: peak resident KiB before and after some steps, for `bench memory`
+    torch.set_num_threads(int(sys.argv[3]))
+    before = memory_kb("VmHWM")
+    one_step = step(dict(model=sys.argv[1], n=int(sys.argv[2])))
+    for _ in range(5):
+        one_step()
+    print(before, memory_kb("VmHWM"))

@@ -282,21 +282,4 @@ void adam(const Adam& a) {
   }
 }
 
-/// What the FMA units can do: 12 chains hide a latency of 4 at 2 per cycle (and of 6 nearly).
-double fma_chain(ptrdiff_t n) {
-  constexpr int kChains = 12;
-  vf chain[kChains];
-#pragma GCC unroll 12
-  for (int i = 0; i < kChains; ++i) chain[i] = v_set(static_cast<float>(i));
-  const vf factor = v_set(0.5f);
-  for (ptrdiff_t r = 0; r < n; ++r) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kChains; ++i) {
-      chain[i] = v_fma(chain[i], factor, factor);
-      asm volatile("" : "+v"(chain[i]));  // keeps every chain, in a register
-    }
-  }
-  return static_cast<double>(n) * kChains * kLanes * 2;
-}
-
 }  // namespace

@@ -2,6 +2,7 @@
 // Fills the table of one ISA level. Included by each ISA unit after its vec_*.hpp.
 #pragma once
 
+#include "backends/simd/isa/activation.hpp"
 #include "backends/simd/isa/conv_panel.hpp"
 #include "backends/simd/isa/depthwise.hpp"
 #include "backends/simd/isa/factor_tile.hpp"
@@ -41,6 +42,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.max_pool_backward_row = max_pool_backward_row;
   k.average_pool_row = average_pool_row;
   k.relu = relu;
+  k.tanh = tanh_pass;
   k.relu_backward = relu_backward;
   k.add = add;
   k.axpby = axpby;
@@ -50,7 +52,6 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.dot = dot;
   k.sgd = sgd;
   k.adam = adam;
-  k.fma_chain = fma_chain;
   return k;
 }
 

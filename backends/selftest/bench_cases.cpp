@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "cases.hpp"
-
-#include <memory>
+#include "backends/selftest/bench_cases.hpp"
 
 #include "core/error.hpp"
 #include "core/rng.hpp"
-#include "step.hpp"
 
-namespace isaribi::perf {
+namespace isaribi::selftest {
 namespace {
 
 using core::DType;
@@ -35,11 +32,11 @@ double bytes_of(std::initializer_list<Tensor> tensors) {
 
 /// Multiply-adds whose tap lies inside the image, along one axis.
 double inside(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
-              std::int64_t pad) {
+              std::int64_t pad, std::int64_t dilation) {
   double count = 0;
   for (std::int64_t p = 0; p < out; ++p) {
     for (std::int64_t r = 0; r < kernel; ++r) {
-      const std::int64_t at = p * stride - pad + r;
+      const std::int64_t at = p * stride - pad + r * dilation;
       if (at >= 0 && at < in) count += 1;
     }
   }
@@ -57,8 +54,7 @@ Case conv_case(const std::string& name, const Arguments& a, api::Backend& b) {
   const Tensor x = noise(b, {n, h, w, i}), weights = noise(b, {o, k, k, i / g.groups}),
                y = noise(b, {n, p, q, o});
   Case c;
-  c.flops = 2.0 * static_cast<double>(n * o * i / g.groups) *
-            inside(p, h, k, g.stride_h, g.pad_top) * inside(q, w, k, g.stride_w, g.pad_left);
+  c.flops = conv_flops(x.shape(), weights.shape(), g);
   c.bytes = bytes_of({x, weights, y});
   if (name == "conv_forward") {
     c.run = [=, &b] { b.conv().forward({x, weights, {}, y, g}); };
@@ -171,12 +167,20 @@ Case pool_case(const std::string& name, const Arguments& a, api::Backend& b) {
   return c;
 }
 
-Case step_case(const Arguments& a, api::Backend& b) {
+Case update_case(const std::string& name, const Arguments& a, api::Backend& b) {
   const std::int64_t n = a.integer("n");
-  auto step = std::make_shared<Step>(a.text("model"), n, b);
+  const Tensor w = noise(b, {n}), first = noise(b, {n}), second = noise(b, {n});
+  const Tensor gradient = b.make({n}, DType::f64);
+  b.elementwise().fill({gradient, 0.0});
+  b.elementwise().fill({second, 1.0});  // Adam's squares are not negative
   Case c;
-  c.flops = 6.0 * step->multiply_adds() * static_cast<double>(n);
-  c.run = [step] { step->run(); };
+  if (name == "sgd_update") {
+    c.bytes = bytes_of({w, w, first, first, gradient});
+    c.run = [=, &b] { b.update().sgd({w, gradient, first, 0.05, 0.9, 5e-4}); };
+  } else {
+    c.bytes = bytes_of({w, w, first, first, second, second, gradient});
+    c.run = [=, &b] { b.update().adam({w, gradient, first, second, 1e-3}); };
+  }
   return c;
 }
 
@@ -194,6 +198,13 @@ std::string Arguments::text(const std::string& key, const std::string& fallback)
   return found == values_.end() ? fallback : found->second;
 }
 
+double conv_flops(const Shape& x, const Shape& w, const api::ConvGeometry& g) {
+  const std::int64_t p = g.out_h(x[1], w[1]), q = g.out_w(x[2], w[2]);
+  return 2.0 * static_cast<double>(x[0] * w[0] * w[3]) *
+         inside(p, x[1], w[1], g.stride_h, g.pad_top, g.dilation_h) *
+         inside(q, x[2], w[2], g.stride_w, g.pad_left, g.dilation_w);
+}
+
 Case make_case(const std::string& name, const Arguments& arguments, api::Backend& backend) {
   if (name == "gemm" || name == "syrk") return gemm_case(name, arguments, backend);
   if (name == "patch_covariance") return factor_case(arguments, backend);
@@ -203,8 +214,8 @@ Case make_case(const std::string& name, const Arguments& arguments, api::Backend
     return norm_case(name, arguments, backend);
   }
   if (name.starts_with("max_pool_")) return pool_case(name, arguments, backend);
-  if (name == "step") return step_case(arguments, backend);
+  if (name.ends_with("_update")) return update_case(name, arguments, backend);
   throw core::UsageError("benchmark case \"" + name + "\" is not known");
 }
 
-}  // namespace isaribi::perf
+}  // namespace isaribi::selftest

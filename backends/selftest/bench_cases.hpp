@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The benchmark cases by name: each prepares its operands once and then repeats one call.
+// The benchmark cases by name, for `isaribi selftest --perf` and tests/perf: each prepares its
+// operands once and then repeats one call.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,7 @@
 
 #include "backends/api/backend.hpp"
 
-namespace isaribi::perf {
+namespace isaribi::selftest {
 
 /// key=value arguments of a case.
 class Arguments {
@@ -29,8 +30,13 @@ struct Case {
   std::function<void()> run;
 };
 
+/// Operations of a convolution of `x` [N, H, W, I] with `w` [O, KH, KW, I / groups]: two per
+/// multiply-add, taps on padding not counted. The same for all three passes.
+double conv_flops(const core::Shape& x, const core::Shape& w, const api::ConvGeometry& geometry);
+
 /// Names: gemm, syrk, patch_covariance, conv_forward, conv_backward_data, conv_backward_weights,
-/// batch_norm_*, max_pool_*, add_relu, linear_*, step. @throws core::UsageError for an unknown one.
+/// batch_norm_*, max_pool_*, add_relu, linear_*, sgd_update, adam_update. @throws core::UsageError
+/// for an unknown one.
 Case make_case(const std::string& name, const Arguments& arguments, api::Backend& backend);
 
-}  // namespace isaribi::perf
+}  // namespace isaribi::selftest
