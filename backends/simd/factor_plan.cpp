@@ -52,23 +52,23 @@ class Cutter {
   }
 
   /// Several short runs of the same rows in one tile, when they fit.
-  bool cut_together(const std::vector<Run>& runs, std::int64_t rows) {
+  bool cut_together(const std::vector<FactorStrip>& runs, std::int64_t rows) {
     const std::int64_t lanes = kernels_.lanes;
     if (plan_.direct || runs.size() < 2) return false;
     int each = 0;
-    for (const Run& run : runs)
-      each = std::max(each, static_cast<int>((run.strip.end + lanes - 1) / lanes));
+    for (const FactorStrip& run : runs)
+      each = std::max(each, static_cast<int>((run.end + lanes - 1) / lanes));
     int together = kMaxPanelVectors / each;
     while (together > 1 && kernels_.tile_rows[together * each] < rows) --together;
     if (together < 2) return false;
     const auto count = static_cast<std::int64_t>(runs.size());
     const std::int64_t pieces = (count + together - 1) / together;
     for (std::int64_t p = 0; p < pieces; ++p) {
-      FactorItem item = item_of(runs[0], 0, rows, false);
+      FactorItem item = item_of({0, 0, runs[0], false}, 0, rows, false);
       item.last = static_cast<int>(lanes);
       for (std::int64_t k = count * p / pieces; k < count * (p + 1) / pieces; ++k) {
         FactorStrip& strip = item.strips[item.strip_count++];
-        strip = runs[static_cast<std::size_t>(k)].strip;
+        strip = runs[static_cast<std::size_t>(k)];
         strip.vectors = each;
         item.vectors += each;
       }
@@ -205,20 +205,21 @@ void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, 
   p.items.clear();
   Cutter cutter(kernels, p);
   const bool joined = g.dilation_w == 1;
-  std::vector<Run> runs;
+  p.runs.clear();
   for (std::int64_t dh = 0; dh < p.kh; ++dh) {
     const std::int64_t least = dh == 0 ? 0 : 1 - p.kw;
     for (std::int64_t dw = least; dw < (joined ? least + 1 : p.kw); ++dw) {
-      Run run{0, 0, {}, dh == 0 && dw == 0};
-      run.strip.offset = dh * g.dilation_h * p.row + dw * g.dilation_w * p.pixel;
-      run.strip.dh = dh;
-      run.strip.dw = dw;
-      run.strip.end = (joined ? p.kw - least : 1) * p.per;
-      runs.push_back(run);
+      FactorStrip run;
+      run.offset = dh * g.dilation_h * p.row + dw * g.dilation_w * p.pixel;
+      run.dh = dh;
+      run.dw = dw;
+      run.end = (joined ? p.kw - least : 1) * p.per;
+      p.runs.push_back(run);
     }
   }
-  if (!cutter.cut_together(runs, p.per)) {
-    for (const Run& run : runs) cutter.cut(run, p.per, false);
+  if (!cutter.cut_together(p.runs, p.per)) {
+    for (const FactorStrip& run : p.runs)
+      cutter.cut({0, 0, run, run.dh == 0 && run.dw == 0}, p.per, false);
   }
   add_bias_run(cutter, p);
   bundle_singly(p);
@@ -228,7 +229,7 @@ void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, 
 /// The same tile at `count` vertical distances from `first` on, for every tile of the run that
 /// begins `dw` to the side and has `taps` taps.
 void add_bundles(FactorPlan& p, Cutter& cutter, std::int64_t first, int count, std::int64_t dw,
-                 std::int64_t taps, std::vector<FactorItem>& tiles) {
+                 std::int64_t taps) {
   Run run{0, 0, {}, false};
   run.strip.offset = first * p.row + dw * p.pixel;
   run.strip.dh = first;
@@ -236,9 +237,9 @@ void add_bundles(FactorPlan& p, Cutter& cutter, std::int64_t first, int count, s
   run.strip.end = taps * p.per;
   const auto before = static_cast<std::ptrdiff_t>(p.items.size());
   cutter.cut(run, p.per, false);
-  tiles.assign(p.items.begin() + before, p.items.end());
+  p.tiles.assign(p.items.begin() + before, p.items.end());
   p.items.resize(static_cast<std::size_t>(before));
-  for (const FactorItem& tile : tiles) {
+  for (const FactorItem& tile : p.tiles) {
     p.bundles.push_back({static_cast<int>(p.items.size()), count, dw < 0});
     for (int k = 0; k < count; ++k) {
       p.items.push_back(tile);
@@ -270,9 +271,8 @@ void plan_by_row_pairs(const api::PatchCovariance& args, const Kernels& kernels,
   p.items.clear();
   p.bundles.clear();
   Cutter cutter(kernels, p);
-  std::vector<FactorItem> tiles;
-  add_bundles(p, cutter, 0, 3, 0, p.kw, tiles);
-  if (p.kw > 1) add_bundles(p, cutter, 1, 2, 1 - p.kw, p.kw - 1, tiles);
+  add_bundles(p, cutter, 0, 3, 0, p.kw);
+  if (p.kw > 1) add_bundles(p, cutter, 1, 2, 1 - p.kw, p.kw - 1);
   const auto pixels = static_cast<double>(p.pairs * p.w);  // pairs of pixels
   p.cost =
       cost_of(p, static_cast<double>(p.h * p.w) - 2.0 * pixels, static_cast<double>(p.kh * p.kw));

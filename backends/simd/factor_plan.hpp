@@ -68,9 +68,11 @@ struct FactorPlan {
   FactorAxis vertical, horizontal;  ///< in pixels that are summed; one cell when pair by pair
   std::vector<FactorItem> items;
   std::vector<FactorBundle> bundles;
-  std::int64_t core = -1;  ///< the vertical cell that is summed by pairs of rows, or -1
-  std::int64_t pairs = 0;  ///< of rows in it
-  double cost = 0;         ///< vector operations per sample
+  std::int64_t core = -1;         ///< the vertical cell that is summed by pairs of rows, or -1
+  std::int64_t pairs = 0;         ///< of rows in it
+  double cost = 0;                ///< vector operations per sample
+  std::vector<FactorStrip> runs;  ///< memory of the planning, like tiles: kept between calls
+  std::vector<FactorItem> tiles;
 
   std::int64_t cells() const { return vertical.cells() * horizontal.cells(); }
   /// Rows of a staged image, with those of factor_pairs.hpp.
