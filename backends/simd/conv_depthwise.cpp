@@ -55,7 +55,8 @@ void run_row(const ConvWork& work, const Phase& phase, const Kernels& kernels, D
   const float* image = work.x + n * work.h * work.w * work.c;
   a.x = a.rows > 0 ? image + at(begin) * work.w * work.c : image;
   const std::int64_t next = a.rows > 0 ? at(end - 1) + work.in_step_h : work.h;
-  a.ahead = next < work.h ? image + next * work.w * work.c : nullptr;
+  // The row after the last one of an image is the first one of the next.
+  a.ahead = n * work.h + next < work.n * work.h ? image + next * work.w * work.c : nullptr;
   DepthwiseOutput o{};
   o.w = w + begin * a.taps * work.c;
   o.bias = work.bias;
@@ -64,6 +65,7 @@ void run_row(const ConvWork& work, const Phase& phase, const Kernels& kernels, D
   o.y = work.y + ((n * work.out_h + phase.first_row + row * work.out_step_h) * work.out_w +
                   phase.first_column) *
                      work.out_c;
+  o.ahead = o.y + work.out_step_h * work.out_w * work.out_c;
   kernels.depthwise_output(a, o);
 }
 

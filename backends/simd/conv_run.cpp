@@ -309,7 +309,7 @@ std::int64_t space_between_pixels(const ConvWork& work) {
   constexpr std::int64_t kLine = 16, kSame = 256, kEnoughOutputs = 64;
   const bool crowded = work.c * work.in_step_w % kSame == 0 && work.group_in >= kEdgeChannels &&
                        work.group_out >= kEnoughOutputs;
-  return crowded && (work.in_step_w > 1 || work.lead_w + work.tail_w > 0) ? kLine : 0;
+  return crowded ? kLine : 0;
 }
 
 void run_conv(ConvWork& work, Context& context) {

@@ -92,6 +92,8 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
   if (rows <= 0 || columns <= 0) return;
   Block block{};
   block.one_panel = rows <= plan.rows;
+  const std::int64_t parts = (rows + plan.rows - 1) / plan.rows;  // blocks of nearly equal height
+  const std::int64_t part = round_up((rows + parts - 1) / parts, plan.height);
   const std::int64_t held = block.one_panel ? plan.width : std::min(columns, plan.columns);
   const std::int64_t tall = round_up(std::min(rows, plan.rows), plan.height) / plan.height;
   if (plan.pack_a)
@@ -104,8 +106,8 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
     do {  // once for an empty sum, too
       block.depth = std::min(plan.depth, p.k - block.k);
       block.pack_b = plan.pack_b;
-      for (std::int64_t ic = region.rows.begin; ic < region.rows.end; ic += plan.rows) {
-        block.rows = {ic, std::min(ic + plan.rows, region.rows.end)};
+      for (std::int64_t ic = region.rows.begin; ic < region.rows.end; ic += part) {
+        block.rows = {ic, std::min(ic + part, region.rows.end)};
         if (block.a) pack_a(p, kernels, plan, block);
         multiply_block(p, kernels, plan, block);
         block.pack_b = false;

@@ -44,7 +44,7 @@ inline Plan plan_of(const Product& p, const Kernels& kernels) {
   plan.height = kernels.tile_rows[vectors];
   const std::int64_t parts = std::max<std::int64_t>(1, (p.k + kDepth - 1) / kDepth);
   plan.depth = round_up((p.k + parts - 1) / parts, 8);
-  const std::int64_t rows = caches().l2 / 2 / kDepth / 4;
+  const std::int64_t rows = caches().l2 * 5 / 8 / kDepth / 4;
   plan.rows = std::max(rows / plan.height, std::int64_t{4}) * plan.height;
   const std::int64_t columns = caches().l3 / 2 / kDepth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;

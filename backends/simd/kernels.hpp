@@ -68,6 +68,7 @@ struct DepthwiseOutput {
   const float* bias;
   float* y;
   ptrdiff_t y_pixel;
+  const float* ahead;  ///< the row of y that will be written next; nothing is read from it
   bool relu;
 };
 

@@ -75,7 +75,10 @@ inline void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, p
     for (int j = 0; j < PX * STEP; ++j) __builtin_prefetch(a.ahead + from + j * a.channels, 0, 2);
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < PX; ++i) depthwise_store(o, sum[i], q + i, c, m);
+  for (int i = 0; i < PX; ++i) {
+    depthwise_store(o, sum[i], q + i, c, m);
+    __builtin_prefetch(o.ahead + (q + i) * o.y_pixel + c, 1);
+  }
 }
 
 template <int TAPS, int STEP, class Lanes>
