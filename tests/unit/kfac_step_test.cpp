@@ -49,9 +49,9 @@ std::vector<double> slice(const std::vector<double>& v, std::size_t first, std::
 }
 
 /// Direction of one block, as rows of [weight, bias].
-std::vector<double> direction_of(Rig& rig, const std::vector<core::Tensor>& u, const Block& block) {
-  return rig.matrix_of(block, u[block.shape.weight->id],
-                       block.shape.bias != nullptr ? u[block.shape.bias->id] : core::Tensor());
+std::vector<double> direction_of(const std::vector<core::Tensor>& u, const Block& block) {
+  return Rig::matrix_of(u[block.shape.weight->id],
+                        block.shape.bias != nullptr ? u[block.shape.bias->id] : core::Tensor());
 }
 
 /// All directions behind each other.
@@ -83,7 +83,7 @@ TEST_CASE("identity 6: directions solve the damped systems they stand for") {
       const auto u = rig.directions();
       for (const char* name : {"c", "l"}) {
         const Block& block = rig.block(name);
-        const auto gradient = rig.gradient_of(block), direction = direction_of(rig, u, block);
+        const auto gradient = rig.gradient_of(block), direction = direction_of(u, block);
         Matrix a0 = factor_of(block.a, 0);
         const auto groups = static_cast<std::size_t>(block.shape.groups);
         double mean_a = 0, mean_g = 0;
@@ -110,7 +110,7 @@ TEST_CASE("FOOF solves with A alone, batch norm with its 2 x 2 blocks") {
   Rig foof(network(), {4, 4, 2}, 5, settings("cholesky"), {.kind = optim::kfac::Kind::foof});
   const auto u = foof.directions();
   const Block& l = foof.block("l");
-  const auto gradient = foof.gradient_of(l), direction = direction_of(foof, u, l);
+  const auto gradient = foof.gradient_of(l), direction = direction_of(u, l);
   const Matrix a = plus_diagonal(factor_of(l.a, 0), 0.1);
   for (std::size_t o = 0; o < 3; ++o) {
     CHECK(distance(slice(direction, o * a.size(), a.size()),
@@ -138,7 +138,7 @@ TEST_CASE("EKFAC: the second moments are those of projected per-sample gradients
     rig.directions(1);
     const auto u = rig.directions(2);
     const Block& block = rig.block(name);
-    const auto gradient = rig.gradient_of(block), direction = direction_of(rig, u, block);
+    const auto gradient = rig.gradient_of(block), direction = direction_of(u, block);
     const auto rows = static_cast<std::size_t>(block.shape.outputs),
                columns = static_cast<std::size_t>(block.columns()), size = rows * columns;
     const auto groups = static_cast<std::size_t>(block.shape.groups);

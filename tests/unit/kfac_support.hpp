@@ -212,18 +212,16 @@ class Rig {
 
   /// The gradient of a block's weight and bias, [rows][columns] flattened.
   std::vector<double> gradient_of(const optim::kfac::Block& block) const {
-    return matrix_of(block, block.shape.weight->gradient,
+    return matrix_of(block.shape.weight->gradient,
                      block.shape.bias != nullptr ? block.shape.bias->gradient : core::Tensor());
   }
-  std::vector<double> matrix_of(const optim::kfac::Block& block, const core::Tensor& weight,
-                                const core::Tensor& bias) const {
+  static std::vector<double> matrix_of(const core::Tensor& weight, const core::Tensor& bias) {
     std::vector<double> all;
     const std::int64_t rows = weight.shape()[0], columns = weight.count() / rows;
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t c = 0; c < columns; ++c) all.push_back(at(weight, r * columns + c));
       if (bias.defined()) all.push_back(at(bias, r));
     }
-    (void)block;
     return all;
   }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "core/error.hpp"
 #include "core/timer.hpp"
@@ -36,16 +37,20 @@ Placement place_blocks(const KfacSettings& settings, std::vector<Block>& blocks,
   return placement;
 }
 
-double value_at(const Tensor& t, std::int64_t i) {
-  return t.dtype() == core::DType::f64 ? t.data<double>()[i]
-                                       : static_cast<double>(t.data<float>()[i]);
+/// f(elements) with the elements of `t` as f64 or f32.
+template <typename F>
+auto with_elements(const Tensor& t, F&& f) {
+  const auto n = static_cast<std::size_t>(t.count());
+  return t.dtype() == core::DType::f64 ? f(std::span<const double>(t.data<double>(), n))
+                                       : f(std::span<const float>(t.data<float>(), n));
 }
 
 bool all_finite(const Tensor& t) {
-  for (std::int64_t i = 0; i < t.count(); ++i) {
-    if (!std::isfinite(value_at(t, i))) return false;
-  }
-  return true;
+  return with_elements(t, [](const auto& x) {
+    double sum = 0;  // 0 times what is not finite is not finite, and nothing else is
+    for (const auto v : x) sum += 0.0 * static_cast<double>(v);
+    return std::isfinite(sum);
+  });
 }
 
 /// |x - y| / |y| < alpha in the Frobenius norm of the packed elements.
@@ -151,15 +156,21 @@ std::vector<int> Kfac::gradient_owners() const {
 // average = e average + (1 - e) new with e = min(1 - 1/k, kfac/average) for the k-th one: the first
 // replaces, and the start has no weight later (Martens & Grosse 2015, section 5).
 Similarity Kfac::take(Statistic& s, double correction) const {
-  Tensor fresh(s.average.shape(), core::DType::f64);
-  double* x = fresh.data<double>();
-  for (std::int64_t i = 0; i < fresh.count(); ++i) x[i] = correction * value_at(s.packed, i);
   const double k = static_cast<double>(s.updates + 1);
-  const double keep = std::min(1.0 - 1.0 / k, settings_.average);
+  const double keep = std::min(1.0 - 1.0 / k, settings_.average), weigh = (1 - keep) * correction;
   double* average = s.average.data<double>();
-  for (std::int64_t i = 0; i < fresh.count(); ++i)
-    average[i] = keep == 0 ? x[i] : keep * average[i] + (1 - keep) * x[i];
+  with_elements(s.packed, [&](const auto& x) {
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double fresh = static_cast<double>(x[i]);
+      average[i] = keep == 0 ? correction * fresh : keep * average[i] + weigh * fresh;
+    }
+  });
   if (!s.last.defined()) return {};
+  const Tensor fresh(s.average.shape(), core::DType::f64);
+  with_elements(s.packed, [&](const auto& x) {
+    for (std::size_t i = 0; i < x.size(); ++i)
+      fresh.data<double>()[i] = correction * static_cast<double>(x[i]);
+  });
   Similarity same;
   same.to_last = s.updates > 0 && similar(fresh, s.last, settings_.similarity);
   same.to_both =
