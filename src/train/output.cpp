@@ -48,6 +48,15 @@ void Output::start(const Progress& progress, std::int64_t total_steps, double st
            config_.data.batch, context_.comm.size(), steps_per_epoch, total_steps);
   log.info("  optimizer    {}, lr {}, schedule {}", config_.optimizer.kind, config_.optimizer.lr,
            config_.schedule.kind);
+  const optim::OptimizerSettings& o = config_.optimizer;
+  if (o.kind != "sgd" && o.kind != "adamw") {
+    const optim::KfacSettings& k = config_.kfac;
+    log.info(
+        "  curvature    {} Fisher, {}; factors every {}, inverses every {} steps ({}); {} over "
+        "{} rank(s)",
+        k.fisher, k.approximation, k.factor_every, k.inverse_every, k.refresh, k.placement,
+        context_.comm.size());
+  }
   log.info("  backend      {}: {}", context_.backend.name(), context_.backend.description());
   log.info("  run folder   {}", config_.run.dir);
   log.info("");

@@ -223,9 +223,11 @@ void Trainer::save_now() {
 }
 
 void Trainer::between_steps(const StepSums& sums) {
-  if (std::isfinite(sums.loss)) progress_.interval_loss += sums.loss;
-  progress_.interval_correct += sums.correct;
-  progress_.interval_samples += sums.samples;
+  if (std::isfinite(sums.loss)) {  // else the step was refused
+    progress_.interval_loss += sums.loss;
+    progress_.interval_correct += sums.correct;
+    progress_.interval_samples += sums.samples;
+  }
   progress_.order =
       core::philox4x32(
           {{static_cast<std::uint32_t>(progress_.order),
