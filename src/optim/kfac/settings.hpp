@@ -20,7 +20,7 @@ struct KfacSettings {
   std::string wire = "full";        ///< full, bf16, f16: factors on the wire
 
   // Damping.
-  double damping = 1e-3;             ///< lambda at the start
+  double damping = 0.03;             ///< lambda at the start
   std::string inverse = "cholesky";  ///< cholesky: factored Tikhonov; eigen: exact Tikhonov
   std::string damping_schedule = "constant";  ///< constant, target, levenberg_marquardt
   double damping_target = 1e-3;               ///< target: where lambda goes
@@ -30,11 +30,11 @@ struct KfacSettings {
   double damping_min = 1e-8, damping_max = 1e3;
 
   // When statistics and inverses are renewed.
-  std::string refresh = "fixed";    ///< fixed, ramp, adaptive
-  std::int64_t factor_every = 10;   ///< steps between factors
-  std::int64_t inverse_every = 10;  ///< steps between inverses; adaptive: with their factors
-  std::int64_t ramp_steps = 1000;   ///< ramp: intervals grow from 1 over this many steps
-  double similarity = 0.1;          ///< adaptive: relative change that counts as none
+  std::string refresh = "fixed";     ///< fixed, ramp, adaptive
+  std::int64_t factor_every = 10;    ///< steps between factors
+  std::int64_t inverse_every = 100;  ///< steps between inverses; adaptive: with their factors
+  std::int64_t ramp_steps = 1000;    ///< ramp: intervals grow from 1 over this many steps
+  double similarity = 0.1;           ///< adaptive: relative change that counts as none
 
   // The step.
   double kl_clip = 1e-3;         ///< bound of the KL divergence of a step; 0: none
