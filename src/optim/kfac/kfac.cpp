@@ -215,7 +215,7 @@ std::string Kfac::renew_statistics(std::int64_t step) {
   for (std::int64_t i = 0; i < n; ++i) {
     const auto& [s, owned] = all[static_cast<std::size_t>(i)];
     if (!s->wanted || !owned) continue;
-    const Similarity same = take(*s, correction);
+    const Similarity same = used > 0 ? take(*s, correction) : Similarity{};  // dp: no samples here
     intervals.data<double>()[i] = static_cast<double>(adaptive_interval(s->refresh, same));
   }
   if (settings_.refresh == "adaptive") comm_.all_reduce(intervals, comm::ReduceOp::max);
