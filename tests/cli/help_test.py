@@ -34,7 +34,7 @@ class Help(unittest.TestCase):
     def test_help_of_the_deck(self):
         code, stdout, _ = harness.run(0, "help", "deck", environment=NO_MPI)
         self.assertEqual(code, 0)
-        for word in ("[data.augment]", "warmup_epochs", "[[layer]]", "takes one of sgd, adamw; default \"sgd\""):
+        for word in ("[data.augment]", "warmup_epochs", "[[layer]]", "takes one of sgd, adamw, kfac, ekfac, foof; default \"sgd\""):
             self.assertIn(word, stdout)
 
     def test_version(self):
