@@ -13,7 +13,7 @@ import tempfile
 
 WARM = 10  # steps left out; also the steps per line
 VENV = pathlib.Path(os.environ.get("ISARIBI_PEERS", pathlib.Path.home() / ".cache/isaribi/peers"))
-PERIOD = {"1/10": 100, "10/10": 100, "10/100": 100, "adaptive": 300}
+PERIOD = {"1/10": 10, "10/10": 10, "10/100": 100, "adaptive": 300}  # steps that hold every renewal
 
 
 def add_options(parser):
@@ -22,6 +22,7 @@ def add_options(parser):
                         help="cost: steps between factors / between inverses")
     parser.add_argument("--batch", type=int, default=256, help="cost")
     parser.add_argument("--pairs", type=int, default=5, help="cost")
+    parser.add_argument("--steps", type=int, default=100, help="cost: per run, rounded up to whole periods of the renewals")
     parser.add_argument("--kind", default="kfac", help="cost: optimizer/kind")
     parser.add_argument("--peer", action="store_true", help="cost: against ASDL (tests/perf/peers, then pip install asdfghjkl)")
     parser.add_argument("--peer-steps", type=int, default=20, help="cost: steps per timing of the peer")
@@ -62,7 +63,7 @@ def spread(values):
 def measure_case(options, root, model, name):
     kinds = {"sgd": ["optimizer/kind=sgd"],
              "kfac": [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]}
-    steps = PERIOD[name]
+    steps = -(-options.steps // PERIOD[name]) * PERIOD[name]
     start = {kind: timed(options, root, model, overrides, 0)[1] for kind, overrides in kinds.items()}
     wall, cpu = {"sgd": [], "kfac": []}, {"sgd": [], "kfac": []}
     for i in range(options.pairs):
