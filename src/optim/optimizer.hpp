@@ -52,7 +52,9 @@ struct CurvatureReport {
   double condition = -1;                               ///< (top + lambda) / (bottom + lambda)
   double damping = -1;                                 ///< lambda that the inverse was made with
   double cosine = -1;                                  ///< between gradient and direction
-  std::int64_t retries = 0;      ///< failed factorisations of the last inversion
+  std::int64_t retries = 0;      ///< failed factorisations since the start of the job
+  std::int64_t eigen = 0;        ///< inversions by eigenvalues after that
+  std::int64_t kept = 0;         ///< inversions that failed altogether: the previous one stayed
   std::int64_t factor_age = 0;   ///< steps since the factors (the older one) were renewed
   std::int64_t inverse_age = 0;  ///< steps since the inverse was
   std::int64_t interval = 0;     ///< steps until the next renewal, as planned last

@@ -149,6 +149,8 @@ void Output::curvature(const Progress& progress, optim::Optimizer& optimizer) {
     row["condition"] = layer.condition;
     row["cosine"] = layer.cosine;
     row["cholesky_retries"] = layer.retries;
+    row["eigen_inversions"] = layer.eigen;
+    row["kept_inverses"] = layer.kept;
     row["factor_age"] = layer.factor_age;
     row["inverse_age"] = layer.inverse_age;
     row["interval"] = layer.interval;

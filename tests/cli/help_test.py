@@ -124,6 +124,16 @@ class Usage(harness.CliTest):
         swapped = harness.run(2, "train", deck, f"data/train={self.test}")
         self.assert_refused(swapped, 3, "data/train", "started with")
 
+    def test_plan_of_second_order(self):
+        deck = self.deck("kfac_plan.toml", self.deck_text(train="absent.h5", test="absent.h5"))
+        words = ["--sample", "12,12,1", "--samples", "1000", "--ranks", "4", "optimizer/kind=kfac", "kfac/placement=hybrid"]
+        code, stdout, _ = harness.run(0, "plan", deck, *words)
+        self.assertEqual(code, 0)
+        self.assertIn("2 rank(s) hold each inverse", stdout)
+        self.assertRegex(stdout, r"conv1 +10 x 10 +4 x 4")  # 3 x 3 taps of one channel and the bias; 4 channels
+        self.assertRegex(stdout, r"predicted per step beside forward and backward: [0-9.]+ ms")
+        self.assert_refused(harness.run(0, "plan", deck, *words, "kfac/hybrid_fraction=0.3"), 2, "kfac/hybrid_fraction")
+
     def test_plan_without_data(self):
         deck = self.deck("plan.toml", self.deck_text(train="absent.h5", test="absent.h5"))
         code, stdout, _ = harness.run(0, "plan", deck, "--sample", "12,12,1", "--samples", "1000", "--ranks", "48")

@@ -39,17 +39,27 @@ def placements(folder, deck):
         expect(len(set(bytes_of.values())) == 1, f"{ranks} ranks: factors cost the same bytes in all of them")
 
 
+def own_samples(folder, deck):
+    run = folder / "dp"
+    code, output = train(2, deck, run, "train/steps=8", "kfac/placement=dp")
+    expect(code == 0, "dp runs" + ("" if code == 0 else "\n" + output))
+    sent = [r["bytes_factors"] for r in harness.metrics(run) if r["kind"] == "curvature"]
+    expect(len(sent) == 8 and sum(sent) == 0, "dp sends no factors")
+    expect(harness.digest(harness.newest_checkpoint(run)) != harness.digest(harness.newest_checkpoint(folder / "mpd-2")),
+           "dp, whose factors are those of half of the samples, takes other steps")
+
+
 def other_ranks(folder, deck):
     whole = folder / "whole"
     train(1, deck, whole, "train/steps=12")
     want = [r["loss"] for r in harness.metrics(whole) if r["kind"] == "train"]
     run = folder / "moved"
-    for ranks, steps in ((1, 3), (2, 6), (4, 9), (1, 12)):
-        code, output = train(ranks, deck, run, f"train/steps={steps}")
-        expect(code == 0, f"went on on {ranks} ranks to step {steps}" + ("" if code == 0 else "\n" + output))
+    for ranks, steps, placement in ((1, 2, "mpd"), (2, 4, "comm_opt"), (3, 7, "mpd"), (4, 10, "hybrid"), (1, 12, "mem_opt")):
+        code, output = train(ranks, deck, run, f"train/steps={steps}", f"kfac/placement={placement}")
+        expect(code == 0, f"went on on {ranks} ranks, {placement}, to step {steps}" + ("" if code == 0 else "\n" + output))
     got = [r["loss"] for r in harness.metrics(run) if r["kind"] == "train"]
     worst = max(abs(a - b) / abs(b) for a, b in zip(got, want))
-    expect(len(got) == 12 and worst <= 1e-6, f"losses of 1 -> 2 -> 4 -> 1 ranks within 1e-6 of one rank's: {worst:.1e}")
+    expect(len(got) == 12 and worst <= 1e-6, f"losses of 1 -> 2 -> 3 -> 4 -> 1 ranks within 1e-6 of one rank's: {worst:.1e}")
 
 
 def dump(folder, deck):
@@ -95,6 +105,7 @@ def main():
         harness.make_data(folder)
         deck = harness.write_deck(folder, "deck", folder / "unused", folder, epochs=10)
         placements(folder, deck)
+        own_samples(folder, deck)
         other_ranks(folder, deck)
         dump(folder, deck)
         divergence(folder, deck)

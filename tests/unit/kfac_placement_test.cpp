@@ -69,7 +69,7 @@ TEST_CASE("packed factors of LeNet-5 are 114,506 numbers, half of the full ones"
   const nn::Graph graph(spec, {28, 28, 1}, *backend, {.allocate = false});
   const auto layers = graph.curved_layers();
   optim::KfacSettings s;
-  const std::vector<Block> blocks = make_blocks(Kind::kfac, s, layers);
+  const std::vector<Block> blocks = make_blocks(Kind::kfac, layers);
   const Placement p = place(Scheme::comm_opt, 0, std::vector<double>(blocks.size(), 1.0), 1);
   double full = 0;
   for (const Block& b : blocks) full += static_cast<double>(b.a.shape.count() + b.g.shape.count());

@@ -378,6 +378,15 @@ TEST_CASE("a factor that is not finite refuses the step, and damping rises until
   CHECK(optimizer->damping() == Approx(10));
 }
 
+TEST_CASE("after a refusal the next step is made with inverses of the raised damping") {
+  Rig rig(network(), {4, 4, 2}, 3, settings("cholesky", 1e-3), {});
+  rig.directions(1);
+  rig.kfac->refused();
+  rig.directions(2);
+  CHECK(rig.block("c").inverse.step == 2);
+  CHECK(rig.block("c").inverse.report.damping == Approx(1e-2));
+}
+
 TEST_CASE("what Cholesky cannot factor is damped more, then inverted by its eigenvalues") {
   Rig rig(model({layer("linear", {{"features", 2}}, "l")}), {5}, 3, settings("cholesky", 1e-30),
           {.type = core::DType::f32});

@@ -226,24 +226,36 @@ TEST_CASE("averages of the weights") {
   CHECK_FALSE(none.active());
 }
 
-TEST_CASE("another preconditioner needs no more than its directions") {
-  // U = grad / 2, all that such a class must write; momentum, trust region and decay are not its
-  // business.
-  struct Half final : optim::Preconditioner {
-    Half(std::vector<nn::Parameter*> list, api::Backend& backend_of)
-        : parameters(std::move(list)), backend(backend_of) {}
-    optim::Direction precondition(std::int64_t, std::span<const core::Tensor> directions) override {
-      optim::Direction result;
-      for (std::size_t i = 0; i < parameters.size(); ++i) {
-        const core::Tensor& g = parameters[i]->gradient;
-        backend.elementwise().axpby({.alpha = 0.5, .x = g, .beta = 0.0, .y = directions[i]});
-        result.product += 0.5 * backend.elementwise().dot(g, g);
-      }
-      return result;
+namespace {
+
+/// U = grad / 2, all that such a class must write; momentum, trust region and decay are not its
+/// business.
+struct Half final : optim::Preconditioner {
+  Half(std::vector<nn::Parameter*> list, api::Backend& backend_of)
+      : parameters(std::move(list)), backend(backend_of) {}
+  optim::Direction precondition(std::int64_t, std::span<const core::Tensor> directions) override {
+    optim::Direction result;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const core::Tensor& g = parameters[i]->gradient;
+      backend.elementwise().axpby({.alpha = 0.5, .x = g, .beta = 0.0, .y = directions[i]});
+      result.product += 0.5 * backend.elementwise().dot(g, g);
     }
-    std::vector<nn::Parameter*> parameters;
-    api::Backend& backend;
-  };
+    return result;
+  }
+  std::vector<nn::Parameter*> parameters;
+  api::Backend& backend;
+};
+
+std::unique_ptr<optim::Optimizer> half(Fixture& f, const OptimizerSettings& settings,
+                                       const optim::KfacSettings& trust,
+                                       std::span<const nn::CurvedLayer> layers = {}) {
+  return optim::make_preconditioned(settings, trust, {.parameters = f.list, .layers = layers},
+                                    std::make_unique<Half>(f.list, *f.backend), *f.backend);
+}
+
+}  // namespace
+
+TEST_CASE("another preconditioner needs no more than its directions") {
   Fixture f;
   const double before = f.weight.value.data<double>()[1], g = f.weight.gradient.data<double>()[1];
   double square = 0;
@@ -252,11 +264,56 @@ TEST_CASE("another preconditioner needs no more than its directions") {
   s.kind = "half";
   optim::KfacSettings trust;
   trust.kl_clip = 1e-2;
-  const auto optimizer = optim::make_preconditioned(
-      s, trust, {.parameters = f.list}, std::make_unique<Half>(f.list, *f.backend), *f.backend);
+  const auto optimizer = half(f, s, trust);
   REQUIRE(optimizer->step(0.5, 1).empty());
   const double nu = std::min(1.0, std::sqrt(1e-2 / (0.25 * 0.5 * square)));
   CHECK(f.weight.value.data<double>()[1] == Approx(before - 0.5 * nu * 0.5 * g).epsilon(1e-13));
+}
+
+TEST_CASE("directions: momentum that follows the rate, L2 before and decay after preconditioning") {
+  optim::KfacSettings free;
+  free.kl_clip = 0;
+  for (const bool decoupled : {false, true}) {
+    Fixture f;
+    OptimizerSettings s;
+    s.kind = "half";
+    s.lr = 0.4;
+    s.momentum = 0.8;
+    s.momentum_follows_lr = true;
+    s.weight_decay = 0.1;
+    s.decoupled = decoupled;
+    const auto optimizer = half(f, s, free);
+    double w = f.weight.value.data<double>()[3], b = f.bias.value.data<double>()[3], vw = 0, vb = 0;
+    for (const double lr : {0.4, 0.1}) {
+      const double gw = f.weight.gradient.data<double>()[3], gb = f.bias.gradient.data<double>()[3];
+      const double momentum = 0.8 * lr / 0.4;
+      vw = momentum * vw + 0.5 * (gw + (decoupled ? 0 : 0.1 * w));
+      vb = momentum * vb + 0.5 * gb;
+      w = (1 - (decoupled ? lr * 0.1 : 0)) * w - lr * vw;
+      b -= lr * vb;
+      REQUIRE(optimizer->step(lr, 1).empty());
+      CHECK(f.weight.value.data<double>()[3] == Approx(w).epsilon(1e-13));
+      CHECK(f.bias.value.data<double>()[3] == Approx(b).epsilon(1e-13));
+      f.set_gradients(2);
+    }
+  }
+}
+
+TEST_CASE("weights before batch norm are brought to norm sqrt(2 outputs), others are left") {
+  Fixture f;
+  nn::Curvature before_norm{.weight = &f.weight}, other{.weight = &f.bias};
+  const std::vector<nn::CurvedLayer> layers{
+      {.layer = nullptr, .curvature = before_norm, .normalised = true},
+      {.layer = nullptr, .curvature = other, .normalised = false}};
+  f.weight.shape = f.bias.shape = core::Shape{5};
+  optim::KfacSettings rescale;
+  rescale.rescale_weights = true;
+  OptimizerSettings s;
+  s.kind = "half";
+  const double free = weighted_sum(f.bias.value, f.bias.value);
+  REQUIRE(half(f, s, rescale, layers)->step(1e-9, 1).empty());
+  CHECK(weighted_sum(f.weight.value, f.weight.value) == Approx(10).epsilon(1e-8));
+  CHECK(weighted_sum(f.bias.value, f.bias.value) == Approx(free).epsilon(1e-6));
 }
 
 TEST_CASE("impossible settings are refused by name") {

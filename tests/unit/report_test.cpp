@@ -10,6 +10,7 @@
 #include "catch.hpp"
 #include "core/error.hpp"
 #include "io/report/axis.hpp"
+#include "io/report/curvature.hpp"
 #include "io/report/metrics.hpp"
 #include "io/report/page.hpp"
 #include "temporary_folder.hpp"
@@ -131,4 +132,38 @@ TEST_CASE("axis: round ticks inside the range, also for hard cases") {
       }
     }
   }
+}
+
+TEST_CASE("curvature: one curve per layer, against the damping, and none for a first-order run") {
+  std::vector<nlohmann::json> rows{{{"kind", "train"}, {"step", 1}, {"loss", 2.0}}};
+  CHECK(report::curvature_charts(rows).empty());
+  for (const int step : {10, 20}) {
+    rows.push_back(
+        {{"kind", "curvature"}, {"step", step}, {"damping", 0.5}, {"kl_clip_factor", 1.0}});
+    for (const char* name : {"conv1", "fc"}) {
+      rows.push_back({{"kind", "layer"},
+                      {"step", step},
+                      {"layer", name},
+                      {"damping", 0.5},
+                      {"top_eigenvalue", 0.1 * step},
+                      {"median_eigenvalue", 0.0},
+                      {"cosine", 0.9}});
+    }
+  }
+  const auto charts = report::curvature_charts(rows);
+  const auto named = [&](const std::string& file) -> const report::Chart* {
+    for (const auto& [name, chart] : charts) {
+      if (name == file) return &chart;
+    }
+    return nullptr;
+  };
+  REQUIRE(named("top_eigenvalue.png") != nullptr);
+  const report::Chart& top = *named("top_eigenvalue.png");
+  REQUIRE(top.series.size() == 2);
+  CHECK(top.series[1].label == "fc");
+  CHECK(top.series[1].x == std::vector<double>{10, 20});
+  CHECK(top.series[1].y[1] == Approx(4.0));          // 2 / 0.5
+  CHECK(named("median_eigenvalue.png") == nullptr);  // zeros have no place on a logarithm
+  REQUIRE(named("damping.png") != nullptr);
+  CHECK(named("damping.png")->series.size() == 2);
 }

@@ -75,7 +75,7 @@ void kfac_table(const nn::Graph& graph, const train::Config& config, int ranks,
                 std::int64_t samples, double gigabytes, api::Backend& backend, core::Log& log) {
   const optim::KfacSettings& s = config.kfac;
   const std::vector<nn::CurvedLayer> layers = graph.curved_layers();
-  std::vector<kfac::Block> blocks = kfac::make_blocks(kind_of(config.optimizer.kind), s, layers);
+  std::vector<kfac::Block> blocks = kfac::make_blocks(kind_of(config.optimizer.kind), layers);
   const kfac::InverseCost cost = kfac::InverseCost::measure(backend);
   std::vector<double> costs;
   for (const kfac::Block& b : blocks) costs.push_back(cost.seconds(b));

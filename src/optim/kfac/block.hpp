@@ -38,12 +38,12 @@ struct Statistic {
   std::int64_t packed_count() const;
 };
 
-/// How the last inversion of a layer went.
+/// How the inversions of a layer went, counted since the start of the job.
 struct InverseReport {
   std::int64_t retries = 0;  ///< Cholesky factorisations that failed
   std::int64_t eigen = 0;    ///< inversions that needed the eigenvalues in f64
   std::int64_t kept = 0;     ///< inversions that failed: the previous inverse stays
-  double damping = 0;        ///< lambda, as raised by retries
+  double damping = 0;        ///< lambda of the last one, as raised by retries
 };
 
 /// What preconditions the gradient of one affine layer, [groups, ..] in the backend's memory.

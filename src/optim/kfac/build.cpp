@@ -118,8 +118,7 @@ void allocate_inverse(Block& block, const KfacSettings& settings, api::Backend& 
 
 }  // namespace
 
-std::vector<Block> make_blocks(Kind kind, const KfacSettings&,
-                               std::span<const nn::CurvedLayer> layers) {
+std::vector<Block> make_blocks(Kind kind, std::span<const nn::CurvedLayer> layers) {
   std::vector<Block> blocks;
   std::map<const nn::Parameter*, std::size_t> known;
   for (const nn::CurvedLayer& layer : layers) add_use(blocks, known, layer, kind);

@@ -17,8 +17,7 @@ enum class Kind : std::uint8_t { kfac, ekfac, foof };
 
 /// The blocks of all layers, without memory. @throws UsageError naming a layer whose curvature is
 /// not known or that the settings cannot treat.
-std::vector<Block> make_blocks(Kind kind, const KfacSettings& settings,
-                               std::span<const nn::CurvedLayer> layers);
+std::vector<Block> make_blocks(Kind kind, std::span<const nn::CurvedLayer> layers);
 
 /// Seconds that one inversion of a symmetric matrix takes, from timings at a few sizes; between
 /// them t grows by a power of the dimension, beyond them by its cube.

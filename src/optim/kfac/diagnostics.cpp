@@ -92,7 +92,7 @@ Tensor full_matrices(const Statistic& s) {
 }  // namespace
 
 std::vector<CurvatureReport> Kfac::report() {
-  constexpr std::int64_t kColumns = 4;
+  constexpr std::int64_t kColumns = 7;
   const auto n = static_cast<std::int64_t>(blocks_.size());
   const Tensor shared = Tensor::zeros({n, kColumns}, DType::f64);
   for (std::int64_t i = 0; i < n; ++i) {
@@ -107,7 +107,10 @@ std::vector<CurvatureReport> Kfac::report() {
     row[0] = *middle;
     row[1] = top;
     row[2] = condition;
-    row[3] = static_cast<double>(block.inverse.report.retries);
+    row[3] = block.inverse.report.damping;
+    row[4] = static_cast<double>(block.inverse.report.retries);
+    row[5] = static_cast<double>(block.inverse.report.eigen);
+    row[6] = static_cast<double>(block.inverse.report.kept);
   }
   if (comm_.size() > 1) comm_.all_reduce(shared, comm::ReduceOp::sum);
   std::vector<CurvatureReport> list;
@@ -123,9 +126,11 @@ std::vector<CurvatureReport> Kfac::report() {
                     .median_eigenvalue = row[0],
                     .top_eigenvalue = row[1],
                     .condition = row[2],
-                    .damping = damping(),
+                    .damping = row[3],
                     .cosine = norms > 0 ? block.report.product / std::sqrt(norms) : -1,
-                    .retries = static_cast<std::int64_t>(row[3]),
+                    .retries = static_cast<std::int64_t>(row[4]),
+                    .eigen = static_cast<std::int64_t>(row[5]),
+                    .kept = static_cast<std::int64_t>(row[6]),
                     .factor_age = info_.step - oldest.refresh.last,
                     .inverse_age = info_.step - block.inverse.step,
                     .interval = oldest.refresh.interval,

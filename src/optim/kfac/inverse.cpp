@@ -194,7 +194,7 @@ Tensor unpacked(const Tensor& packed, std::int64_t k, std::int64_t dim, double d
 void invert(Block& block, const KfacSettings& settings, double lambda, std::int64_t step,
             api::Backend& backend) {
   block.inverse.step = step;
-  block.inverse.report = {.damping = lambda};
+  block.inverse.report.damping = lambda;
   if (!block.affine()) {
     std::copy_n(block.g.average.data<double>(), block.g.average.count(),
                 block.inverse.norm.data<double>());

@@ -67,7 +67,7 @@ bool similar(const Tensor& x, const Tensor& y, double alpha) {
 }  // namespace
 
 void check(Kind kind, const KfacSettings& settings, const Subject& subject, int ranks) {
-  const std::vector<Block> blocks = make_blocks(kind, settings, subject.layers);
+  const std::vector<Block> blocks = make_blocks(kind, subject.layers);
   const Placement placement = place(parse_scheme(settings.placement), settings.hybrid_fraction,
                                     std::vector<double>(blocks.size(), 1.0), ranks);
   if (kind == Kind::ekfac && placement.workers != ranks) {
@@ -89,7 +89,7 @@ Kfac::Kfac(Kind kind, const KfacSettings& settings, double l2, const Subject& su
       backend_(backend),
       comm_(comm),
       outputs_(subject.outputs),
-      blocks_(make_blocks(kind, settings_, subject.layers)),
+      blocks_(make_blocks(kind, subject.layers)),
       placement_(place_blocks(settings_, blocks_, backend, comm)),
       damping_(settings_) {
   allocate(blocks_, placement_, comm.rank(), settings_, backend);
@@ -347,6 +347,12 @@ Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directio
 void Kfac::discard() {
   if (listening_) tap_->finish();
   listening_ = false;
+}
+
+// More damping, and at once: inverses made with less would serve until they are due.
+void Kfac::refused() {
+  damping_.raise();
+  for (Block& block : blocks_) block.inverse.step = 0;
 }
 
 bool Kfac::wants_trial(std::int64_t step) const {

@@ -34,7 +34,7 @@ class Kfac final : public Preconditioner {
   Direction precondition(std::int64_t step, std::span<const core::Tensor> directions) override;
   void discard() override;
   void accepted() override { damping_.advance(); }
-  void refused() override { damping_.raise(); }
+  void refused() override;
   bool wants_trial(std::int64_t step) const override;
   void judge(const Trial& trial) override { damping_.judge(trial); }
   double damping() const override { return damping_.value() + l2_; }

@@ -93,6 +93,8 @@ core::Tensor Statistics::used(const core::Tensor& rows) const {
 
 void Statistics::count(Block& block, Statistic& statistic) {
   if (++statistic.seen < statistic.expected) return;
+  if (statistic.seen > statistic.expected)
+    throw core::InternalError("more passes than announced were heard: " + statistic.name);
   pack(statistic, backend_);
   if (!placement_.sums_factors()) return;
   const bool norm = statistic.form == Statistic::Form::norm;
