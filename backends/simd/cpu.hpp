@@ -2,7 +2,9 @@
 // Which instruction-set levels this CPU has, and which of them is used.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,12 @@ std::vector<Level> available_levels();
 /// is clearly faster. The choice is a measurement: ranks that must round alike agree on one of them
 /// (api::Entry::isa_levels), they do not each choose.
 std::vector<Level> rank_levels();
+/// Writes the measured gflops of each level.
+using TimeLevels = std::function<void(std::vector<Level>&)>;
+/// The rule behind it: a narrower level comes first only if it is clearly faster in every one of
+/// some rounds, `pause` apart. @param levels narrowest first
+std::vector<Level> rank_levels(std::vector<Level> levels, const TimeLevels& time,
+                               std::chrono::milliseconds pause);
 
 /// The level called `wanted`, or for an empty one the first of rank_levels(). @throws UsageError
 /// for a name that is unknown or that this CPU lacks, with the list of those it has.
