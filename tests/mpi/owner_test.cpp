@@ -114,8 +114,9 @@ void rank_order(Communicator& world) {
   const auto plan = comm::make_allreduce_plan("rank_order", world);
   for (const std::int64_t count : {0, 1, 5, 1000}) {
     const core::Tensor t({count}, core::DType::f64);
+    // From rank 0 on the small number drowns, from the other end it survives.
     const auto part = [](std::int64_t i, int r) {
-      return (r % 2 == 0 ? 1e16 : -1e16) + 0.5 * static_cast<double>(i + r);
+      return r == 0 ? 1.0 + static_cast<double>(i % 7) : r % 2 == 1 ? 1e17 : -1e17;
     };
     for (std::int64_t i = 0; i < count; ++i) t.data<double>()[i] = part(i, world.rank());
     plan->start(t).wait();

@@ -171,10 +171,9 @@ Similarity Kfac::take(Statistic& s, double correction) const {
     for (std::size_t i = 0; i < x.size(); ++i)
       fresh.data<double>()[i] = correction * static_cast<double>(x[i]);
   });
-  Similarity same;
-  same.to_last = s.updates > 0 && similar(fresh, s.last, settings_.similarity);
-  same.to_both =
-      same.to_last && s.updates > 1 && similar(fresh, s.before_last, settings_.similarity);
+  // What is not there yet is 0, which nothing is similar to.
+  const Similarity same{.to_last = similar(fresh, s.last, settings_.similarity),
+                        .to_both = similar(fresh, s.before_last, settings_.similarity)};
   s.before_last = s.last;
   s.last = fresh;
   return same;

@@ -20,7 +20,7 @@ struct Refresh {
 /// How a new statistic relates to the two before it.
 struct Similarity {
   bool to_last = false;
-  bool to_both = false;
+  bool to_both = false;  ///< counts only with to_last
 };
 
 /// Fixed: `every`. Ramp: from 1 to `every`, linear over ramp_steps.
