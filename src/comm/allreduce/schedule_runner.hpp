@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// Sums buffers over ranks along one hierarchy, without waiting: a buffer is cut into segments, and
+// each walks the stages of its schedule by itself, so that while one segment crosses the slow links
+// of an outer level the next one is on the fast links inside. Progress is made by whoever calls
+// test() or wait(): one owner, the main thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "comm/allreduce/hierarchy.hpp"
+#include "comm/communicator.hpp"
+
+namespace isaribi::comm {
+
+struct ScheduleOptions {
+  /// Bytes of a segment as long as it travels in its own type; 0: one segment (2^29 bytes at most).
+  std::int64_t segment_bytes = 0;
+  /// Segments that may be in the same stage at once on one rank.
+  int window = 2;
+  /// Type of the payload: none, that of the buffer, else f32, bf16 or f16. A contribution is
+  /// rounded once per level on the way down, the sum once more before it goes up; additions are in
+  /// the type of the buffer. Levels below `first_wire_level` send the type of the buffer.
+  std::optional<core::DType> wire = std::nullopt;
+  int first_wire_level = 0;
+  /// test() and wait() give up on other ranks after this long; 0: never.
+  double limit_seconds = 300;
+};
+
+class ScheduleRunner {
+ public:
+  /// Collective over `comm`, which must outlive it. Its messages are apart from all others.
+  ScheduleRunner(Communicator& comm, const RankOrder& order,
+                 const std::vector<HierarchyLevel>& levels, ScheduleOptions options = {});
+  /// Collective as the destruction of a Communicator.
+  ~ScheduleRunner();
+  ScheduleRunner(const ScheduleRunner&) = delete;
+  ScheduleRunner& operator=(const ScheduleRunner&) = delete;
+
+  /// Sums `buffer` (f64, f32 or i32, host memory, any count) over ranks, in place; not to be
+  /// touched until the request is complete. Every rank starts the same sums in the same order; the
+  /// same bits on every rank and in every run. Request::test and wait @throw core::CommError naming
+  /// who and what when ranks start different sums, or a rank does not come within the limit.
+  Request start(core::Tensor buffer);
+
+  const Hierarchy& hierarchy() const;
+  /// Payload bytes that this rank sent at a level since construction, both ways.
+  std::int64_t bytes_sent(int level) const;
+
+ private:
+  struct Impl;
+  class Pending;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace isaribi::comm

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// The arithmetic of a stage: what has come in, narrow or not, becomes part of the buffer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "comm/allreduce/schedule.hpp"
+#include "comm/allreduce/sums.hpp"
+
+namespace isaribi::comm {
+
+/// The bytes of one receive, or one send, inside the memory of a stage.
+struct Slot {
+  const Message* message = nullptr;
+  std::byte* data = nullptr;
+};
+
+class StageSums {
+ public:
+  /// Buffers of `type` that travel as `wire`.
+  StageSums(core::DType type, core::DType wire);
+
+  /// Adds the slots of one round to `buffer` (its first element) on the way down: those of a ring
+  /// as they come; of a direct exchange all members' parts by a binary tree, neighbours first, this
+  /// member's own one standing in the buffer. On the way up they replace what is there.
+  void take_in(const Stage& stage, std::vector<Slot> round, std::byte* buffer) const;
+  /// Elements as they travel.
+  void put_out(const Slot& slot, const std::byte* buffer) const;
+  /// Rounds elements [begin, end) to what can travel.
+  void round(std::byte* buffer, std::int64_t begin, std::int64_t end) const;
+
+  std::int64_t wire_bytes(std::int64_t elements) const { return elements * wire_width_; }
+  bool narrow() const { return narrow_; }
+  std::byte* at(std::byte* buffer, std::int64_t element) const { return buffer + element * width_; }
+  const std::byte* at(const std::byte* buffer, std::int64_t element) const {
+    return buffer + element * width_;
+  }
+
+ private:
+  void add_by_tree(const Stage& stage, const Slot* parts, std::byte* buffer) const;
+
+  SumKernels kernels_;
+  std::int64_t width_, wire_width_;
+  bool narrow_;
+};
+
+}  // namespace isaribi::comm

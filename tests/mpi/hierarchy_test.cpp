@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+// Every hierarchy of a number of ranks sums every buffer: exact integers, every type, wire and cut,
+// uneven groups, in any rank order; equal signatures give equal bits; ranks that do not agree say
+// so.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "comm/allreduce/schedule_runner.hpp"
+#include "harness.hpp"
+
+using namespace isaribi;
+using namespace isaribi::mpi_test;
+using comm::Communicator;
+using comm::Exchange;
+using comm::HierarchyLevel;
+using comm::RankOrder;
+using comm::ScheduleOptions;
+using comm::ScheduleRunner;
+
+namespace {
+
+/// Nodes of 1, 3, 2, 2, 1, 3, ... ranks, two nodes a rack, ranks dealt to them backwards.
+RankOrder uneven(int ranks) {
+  RankOrder order = RankOrder::flat(ranks);
+  std::reverse(order.ranks.begin(), order.ranks.end());
+  const int sizes[] = {1, 3, 2, 2};
+  order.domains.assign(2, {});
+  for (int node = 0; static_cast<int>(order.domains[0].size()) < ranks; ++node) {
+    for (int i = 0; i < sizes[node % 4]; ++i) {
+      order.domains[0].push_back(node);
+      order.domains[1].push_back(node / 2);
+    }
+  }
+  for (auto& domain : order.domains) domain.resize(static_cast<std::size_t>(ranks));
+  return order;
+}
+
+std::vector<std::vector<HierarchyLevel>> hierarchies(const RankOrder& order) {
+  const int ranks = static_cast<int>(order.ranks.size());
+  std::vector<std::vector<int>> sizes = comm::ordered_factorisations(ranks);
+  if (ranks == 1) sizes = {{1}};
+  sizes.push_back({2, (ranks + 1) / 2});                  // a last group of one
+  sizes.push_back({3, 2, std::max((ranks + 3) / 4, 1)});  // as the uneven nodes and racks
+  std::vector<std::vector<HierarchyLevel>> all;
+  for (const std::vector<int>& s : sizes) {
+    for (int mix = 0; mix < 3; ++mix) {  // rings, direct, in turn
+      std::vector<HierarchyLevel> levels;
+      for (std::size_t l = 0; l < s.size(); ++l) {
+        const bool ring = mix == 0 || (mix == 2 && l % 2 == 0);
+        levels.push_back({ring ? Exchange::ring : Exchange::direct, s[l]});
+      }
+      try {
+        const comm::Hierarchy fits(order, levels);
+        all.push_back(levels);
+      } catch (const core::UsageError&) {
+        // Sizes that this order does not come together in.
+      }
+    }
+  }
+  return all;
+}
+
+double value_of(std::int64_t i, int rank) {
+  return static_cast<double>((i * 7 + rank * 3) % 8);  // sums of 17 are exact in bf16
+}
+
+template <typename T>
+void sums(Communicator& world, ScheduleRunner& runner, std::int64_t count) {
+  std::vector<T> memory(static_cast<std::size_t>(count) + 2, T(77));  // guards at both ends
+  for (std::int64_t i = 0; i < count; ++i) {
+    memory[static_cast<std::size_t>(i) + 1] = static_cast<T>(value_of(i, world.rank()));
+  }
+  runner.start(core::Tensor::borrow(memory.data() + 1, {count}, core::dtype_of<T>)).wait();
+  for (std::int64_t i = 0; i < count; ++i) {
+    double expected = 0;
+    for (int r = 0; r < world.size(); ++r) expected += value_of(i, r);
+    const T got = memory[static_cast<std::size_t>(i) + 1];
+    if (got != static_cast<T>(expected)) {
+      expect_equal(static_cast<double>(got), expected,
+                   runner.hierarchy().text() + " element " + std::to_string(i) + " of " +
+                       std::to_string(count));
+    }
+  }
+  expect(memory.front() == T(77) && memory.back() == T(77), "elements beside the buffer");
+}
+
+void every_plan(Communicator& world) {
+  const std::int64_t ranks = world.size();
+  for (const RankOrder& order : {RankOrder::flat(world.size()), uneven(world.size())}) {
+    for (const auto& levels : hierarchies(order)) {
+      for (const std::int64_t segment_bytes : {0, 100, 1000}) {
+        ScheduleRunner runner(world, order, levels, {.segment_bytes = segment_bytes});
+        for (const std::int64_t count : {std::int64_t{0}, std::int64_t{1}, ranks - 1, ranks,
+                                         std::int64_t{3} * ranks + 1, std::int64_t{997}}) {
+          sums<float>(world, runner, count);
+          sums<double>(world, runner, count);
+          sums<std::int32_t>(world, runner, count);
+        }
+      }
+    }
+  }
+}
+
+void narrow_wires(Communicator& world) {
+  const RankOrder order = uneven(world.size());
+  for (const auto& levels : hierarchies(order)) {
+    for (const core::DType wire : {core::DType::f32, core::DType::bf16, core::DType::f16}) {
+      for (const int first : {0, 1}) {
+        ScheduleRunner runner(world, order, levels,
+                              {.segment_bytes = 800, .wire = wire, .first_wire_level = first});
+        sums<float>(world, runner, 997);
+        sums<double>(world, runner, 997);
+        sums<std::int32_t>(world, runner, 10);
+      }
+    }
+  }
+}
+
+// Rounding once per level and once for the sum, and all ranks hold the same bits.
+void narrow_error(Communicator& world) {
+  const RankOrder order = RankOrder::flat(world.size());
+  const std::int64_t count = 500;
+  for (const auto& levels : hierarchies(order)) {
+    const bool direct = std::all_of(levels.begin(), levels.end(), [](const HierarchyLevel& l) {
+      return l.exchange == Exchange::direct;
+    });
+    if (!direct) continue;
+    ScheduleRunner runner(world, order, levels, {.wire = core::DType::bf16});
+    core::Tensor x({count}, core::DType::f32), bits({count}, core::DType::f32);
+    const auto part = [](std::int64_t i, int r) {
+      return static_cast<float>(1.0 + static_cast<double>((i * 37 + r * 101) % 997) / 997);
+    };
+    for (std::int64_t i = 0; i < count; ++i) x.data<float>()[i] = part(i, world.rank());
+    runner.start(x).wait();
+    std::memcpy(bits.raw(), x.raw(), x.bytes());
+    world.broadcast({static_cast<std::byte*>(bits.raw()), bits.bytes()}, 0);
+    expect(std::memcmp(bits.raw(), x.raw(), x.bytes()) == 0, "the same bits on all ranks");
+    const double unit = 1.0 / 256;  // of bf16: 8 bits of significand
+    for (std::int64_t i = 0; i < count; ++i) {
+      double exact = 0;
+      for (int r = 0; r < world.size(); ++r) exact += part(i, r);
+      const double bound = exact * unit * static_cast<double>(levels.size() + 1) * 1.01;
+      expect(std::abs(x.data<float>()[i] - exact) <= bound, "one rounding a level");
+    }
+  }
+}
+
+std::vector<std::byte> bits_of(Communicator& world, const std::vector<HierarchyLevel>& levels,
+                               std::int64_t segment_bytes) {
+  ScheduleRunner runner(world, RankOrder::flat(world.size()), levels,
+                        {.segment_bytes = segment_bytes});
+  const std::int64_t count = 1001;
+  const core::Tensor x({count}, core::DType::f32);
+  for (std::int64_t i = 0; i < count; ++i) {
+    x.data<float>()[i] = 1.0F / static_cast<float>(1 + (i * 31 + world.rank() * 17) % 101);
+  }
+  runner.start(x).wait();
+  const auto* first = static_cast<const std::byte*>(x.raw());
+  return {first, first + x.bytes()};
+}
+
+void equal_signatures(Communicator& world) {
+  const RankOrder order = RankOrder::flat(world.size());
+  std::vector<std::pair<std::uint64_t, std::vector<std::byte>>> seen;
+  for (const auto& levels : hierarchies(order)) {
+    const std::uint64_t signature = comm::Hierarchy(order, levels).sum_signature();
+    const std::vector<std::byte> bits = bits_of(world, levels, 400);
+    expect(bits == bits_of(world, levels, 400), "two runs give the same bits");
+    if (signature == 0) continue;
+    expect(bits == bits_of(world, levels, 0), "another cut gives the same bits");
+    for (const auto& [other, others_bits] : seen) {
+      if (other == signature) expect(bits == others_bits, "equal signatures give the same bits");
+    }
+    seen.emplace_back(signature, bits);
+  }
+}
+
+// Several buffers under way, finished in another order; every other one through test().
+void several_at_once(Communicator& world) {
+  ScheduleRunner runner(world, uneven(world.size()),
+                        {{Exchange::direct, 3}, {Exchange::ring, world.size()}},
+                        {.segment_bytes = 512});
+  std::vector<core::Tensor> buffers;
+  std::vector<comm::Request> requests;
+  for (int b = 0; b < 7; ++b) {
+    buffers.emplace_back(core::Shape{1 + 150 * b}, core::DType::f64);
+    for (std::int64_t i = 0; i < buffers.back().count(); ++i) {
+      buffers.back().data<double>()[i] = value_of(i + b, world.rank());
+    }
+    requests.push_back(runner.start(buffers.back()));
+  }
+  for (int b = 6; b >= 0; --b) {
+    const auto at = static_cast<std::size_t>(b);
+    if (b % 2 == 0) {
+      requests[at].wait();
+    } else {
+      while (!requests[at].test()) {
+      }
+    }
+    for (std::int64_t i = 0; i < buffers[at].count(); ++i) {
+      double expected = 0;
+      for (int r = 0; r < world.size(); ++r) expected += value_of(i + b, r);
+      expect_equal(buffers[at].data<double>()[i], expected);
+    }
+  }
+}
+
+// A schedule moves 2 n (P - 1) / P elements in all per rank, whatever its levels.
+void bytes(Communicator& world) {
+  const RankOrder order = RankOrder::flat(world.size());
+  const std::int64_t count = std::int64_t{2} * 3 * 5 * 7 * 11 * 13 * 16 * 17;
+  for (const auto& levels : hierarchies(order)) {
+    ScheduleRunner runner(world, order, levels);
+    core::Tensor x = core::Tensor::zeros({count}, core::DType::f32);
+    runner.start(x).wait();
+    std::int64_t sent = 0;
+    for (int l = 0; l < runner.hierarchy().levels(); ++l) sent += runner.bytes_sent(l);
+    expect_equal(world.all_reduce(sent, comm::ReduceOp::sum), 2 * 4 * count * (world.size() - 1),
+                 "bytes of " + runner.hierarchy().text());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_cases(argc, argv,
+                   {{"every plan, type, count and cut", every_plan},
+                    {"narrow wires, exact", narrow_wires},
+                    {"narrow wires round once a level", narrow_error},
+                    {"equal signatures, equal bits", equal_signatures},
+                    {"several at once", several_at_once},
+                    {"bytes", bytes}});
+}
