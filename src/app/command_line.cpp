@@ -91,8 +91,8 @@ std::optional<Command> parse_command_line(int argc, char** argv, const api::Regi
   app.add_flag("--quiet", quiet, "Only warnings and errors");
   app.add_flag("--debug", debug, "More lines");
   Command chosen;
-  for (auto add : {add_train, add_evaluate, add_convert, add_inspect, add_plan, add_selftest,
-                   add_report, add_help})
+  for (auto add : {add_train, add_evaluate, add_allreduce, add_convert, add_inspect, add_plan,
+                   add_selftest, add_report, add_help})
     add(app, chosen);
   try {
     app.parse(argc, argv);

@@ -9,6 +9,7 @@
 
 namespace isaribi::app {
 
+void add_allreduce(CLI::App& app, Command& chosen);
 void add_train(CLI::App& app, Command& chosen);
 void add_evaluate(CLI::App& app, Command& chosen);
 void add_convert(CLI::App& app, Command& chosen);

@@ -49,6 +49,7 @@ class Isaribi(CMakePackage, CudaPackage):
     depends_on("openssl@3:")
     depends_on("libpng@1.6:")
     depends_on("zlib-api")
+    depends_on("hwloc@2:")
     depends_on("xxhash@0.8:")
     depends_on("cairo +png")
 

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+// isaribi allreduce: measures and models the ways to sum a buffer over the ranks of this job,
+// beside the library's own and the physical bound, and keeps the best for training.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <memory>
+
+#include "app/allreduce_files.hpp"
+#include "app/machine_file.hpp"
+#include "app/verbs/verbs.hpp"
+#include "comm/agreement.hpp"
+#include "comm/allreduce/sums.hpp"
+#include "comm/allreduce/tuner.hpp"
+
+namespace isaribi::app {
+namespace {
+
+struct AllReduceCommand {
+  std::string sizes = "64K:16M", type = "f32", wire, topology, output = "allreduce.json", csv,
+              figure;
+  std::vector<std::string> plans;
+  double budget = 60;
+  int window = 2;
+  bool exhaustive = false, check = false, same_bits = false;
+};
+
+/// "64K:1G": every fourth power of two; "64K:1G:2": every one; or a list "1M,16M".
+std::vector<std::int64_t> parse_sizes(const std::string& text) {
+  std::vector<std::string> parts(1);
+  const bool range = text.find(':') != std::string::npos;
+  for (const char c : text) {
+    if (c == (range ? ':' : ',')) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  std::vector<std::int64_t> sizes;
+  if (!range) {
+    for (const std::string& part : parts) sizes.push_back(comm::parse_bytes(part));
+    return sizes;
+  }
+  const std::int64_t last = comm::parse_bytes(parts[1]);
+  const std::int64_t factor = parts.size() > 2 ? comm::parse_bytes(parts[2]) : 4;
+  if (parts.size() > 3 || factor < 2 || last < comm::parse_bytes(parts[0]))
+    throw core::UsageError("--sizes " + text + " is no range", "such as 64K:1G, or 64K:1G:2");
+  for (std::int64_t bytes = comm::parse_bytes(parts[0]); bytes <= last; bytes *= factor)
+    sizes.push_back(bytes);
+  return sizes;
+}
+
+struct Bounds {
+  double node = 0, rack = 0;  ///< seconds; 0: rate not told, or only one of them
+  double both() const { return std::max(node, rack); }
+};
+
+Bounds bounds_of(const comm::Topology& topology, const MachineFile& machine, double bytes) {
+  Bounds b;
+  if (machine.node.bytes_per_s > 0)
+    b.node = comm::node_cut_bytes(topology, bytes) / machine.node.bytes_per_s;
+  if (machine.rack.bytes_per_s > 0)
+    b.rack = comm::rack_cut_bytes(topology, bytes) / machine.rack.bytes_per_s;
+  return b;
+}
+
+/// Sums small integers, exact in every type that travels, along each plan; which plans are wrong.
+std::vector<std::string> wrong_plans(comm::Communicator& comm, const comm::Topology& topology,
+                                     const std::vector<comm::PlanResult>& results, core::DType type,
+                                     std::optional<core::DType> wire, int window) {
+  std::vector<std::string> wrong;
+  const auto fill = [&](const core::Tensor& x, auto zero, bool expected) {
+    using T = decltype(zero);
+    std::int64_t differ = 0;
+    for (std::int64_t i = 0; i < x.count(); ++i) {
+      const auto part = [&](int r) { return static_cast<T>((i * 7 + r * 3) % 4); };
+      if (!expected) {
+        x.data<T>()[i] = part(comm.rank());
+        continue;
+      }
+      T sum{};
+      for (int r = 0; r < comm.size(); ++r) sum = static_cast<T>(sum + part(r));
+      differ += x.data<T>()[i] == sum ? 0 : 1;
+    }
+    return differ;
+  };
+  const auto both = [&](const core::Tensor& x, bool expected) {
+    return type == core::DType::f64   ? fill(x, double{}, expected)
+           : type == core::DType::f32 ? fill(x, float{}, expected)
+                                      : fill(x, std::int32_t{}, expected);
+  };
+  for (const comm::PlanResult& result : results) {
+    const auto width = static_cast<std::int64_t>(core::size_of(type));
+    const core::Tensor x({result.bytes / width}, type);
+    both(x, false);
+    if (result.plan.library()) {
+      comm.all_reduce(x, comm::ReduceOp::sum);
+    } else {
+      comm::make_runner(comm, topology, result.plan, wire, window)->start(x).wait();
+    }
+    if (comm.all_reduce(both(x, true), comm::ReduceOp::sum) > 0)
+      wrong.push_back(result.plan.text() + " at " + comm::bytes_to_text(result.bytes));
+  }
+  return wrong;
+}
+
+void print_model(const comm::TunerReport& report, const comm::Topology& topology, core::Log& log) {
+  if (report.model.links.empty()) return;
+  log.info("\nfitted model            latency (ring, direct)     rate (ring, direct)");
+  for (std::size_t c = 0; c < report.model.links.size(); ++c) {
+    const comm::LinkModel& l = report.model.links[c];
+    const std::string name =
+        c == 0 ? (topology.kinds.empty() ? "between ranks" : "in a " + topology.kinds[0])
+               : "out of a " + topology.kinds[c - 1];
+    const auto rate = [](double per_byte) { return per_byte > 0 ? 1e-6 / per_byte : 0.0; };
+    log.info("  {:<20} {:>9.1f} {:>9.1f} us   {:>9.1f} {:>9.1f} MB/s", name, 1e6 * l.ring_latency,
+             1e6 * l.direct_latency, rate(c == 0 ? l.ring_port : l.ring_door),
+             rate(c == 0 ? l.direct_port : l.direct_door));
+  }
+}
+
+void print_results(const comm::TunerReport& report, const comm::Topology& topology,
+                   const MachineFile& machine, int ranks, core::Log& log) {
+  std::int64_t bytes = -1;
+  double library = 0;
+  const double bus = 2.0 * (ranks - 1) / ranks;
+  for (const comm::PlanResult& r : report.results) {
+    if (r.bytes != bytes) {
+      bytes = r.bytes;
+      log.info("\n{} bytes{:>25} {:>10} {:>10} {:>9} {:>9} {:>9} {:>6} {:>6}",
+               comm::bytes_to_text(bytes), "median", "least", "predicted", "algbw", "busbw",
+               "/library", "node", "rack");
+    }
+    if (r.plan.library()) library = r.measured.median;
+    const Bounds b = bounds_of(topology, machine, static_cast<double>(bytes));
+    const double t = r.measured.median, rate = static_cast<double>(bytes) / t * 1e-6;
+    const auto share = [&](double bound) {
+      return bound > 0 ? fmt::format("{:.0f} %", 100 * bound / t) : std::string("-");
+    };
+    log.info("  {:<26} {:>7.3f} ms {:>7.3f} ms {:>10} {:>9.1f} {:>9.1f} {:>8.2f}x {:>6} {:>6}",
+             r.plan.text(), 1e3 * t, 1e3 * r.measured.least,
+             r.predicted > 0 ? fmt::format("{:.3f}", 1e3 * r.predicted) : "", rate, bus * rate,
+             library / t, share(b.node), share(b.rack));
+  }
+  log.info(
+      "\nalgbw = bytes / median in MB/s, busbw = algbw 2 (P - 1) / P; of each run the slowest "
+      "rank counts; node, rack: share of the bound 2 (k - 1) / k bytes over the rate of a "
+      "node, a rack (k of them){}",
+      machine.node.bytes_per_s > 0 ? "" : "; give rates with --topology");
+}
+
+void print_errors(const comm::TunerReport& report, core::Log& log) {
+  std::vector<double> errors;
+  for (const comm::PlanResult& r : report.results) {
+    if (r.predicted > 0) errors.push_back(std::abs(r.predicted / r.measured.median - 1));
+  }
+  if (errors.empty()) return;
+  std::sort(errors.begin(), errors.end());
+  log.info("{} of {} plans measured; error of the prediction: median {:.1f} %, largest {:.1f} %",
+           errors.size(), report.plans, 100 * errors[errors.size() / 2], 100 * errors.back());
+}
+
+core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session) {
+  comm::Communicator& comm = session.comm;
+  core::Log& log = session.log;
+  comm::TunerOptions options;
+  MachineFile machine;
+  comm::run_together(comm, [&] {
+    options.sizes = parse_sizes(command.sizes);
+    options.type = core::parse_dtype(command.type);
+    if (!command.wire.empty()) options.wire = core::parse_dtype(command.wire);
+    comm::sum_kernels(options.type, options.wire.value_or(options.type));  // refuses other pairs
+    for (const std::string& plan : command.plans) options.plans.push_back(comm::parse_plan(plan));
+    machine = read_machine_file(command.topology);
+  });
+  options.budget_seconds = command.budget;
+  options.exhaustive = command.exhaustive;
+  options.same_bits = command.same_bits;
+  options.window = command.window;
+  const comm::Topology topology = comm::discover_topology(comm, machine.rack_of_host);
+  log.info("{}", topology.description());
+  const comm::TunerReport report = comm::tune(comm, topology, options);
+  print_model(report, topology, log);
+  print_results(report, topology, machine, comm.size(), log);
+  print_errors(report, log);
+  log.info("\nchosen");
+  for (const comm::TuningEntry& e : report.tuning.entries)
+    log.info("  {:>8}  {:<26} {:.2f} times as fast as MPI_Allreduce", comm::bytes_to_text(e.bytes),
+             e.plan.text(), e.library_seconds / e.seconds);
+  if (command.check) {
+    const auto wrong =
+        wrong_plans(comm, topology, report.results, options.type, options.wire, options.window);
+    for (const std::string& plan : wrong) log.warn("wrong sums: {}", plan);
+    if (!wrong.empty())
+      throw comm::CollectiveError(
+          core::ExitCode::numerical,
+          fmt::format("{} of {} sums are wrong", wrong.size(), report.results.size()),
+          "keep to the plans that are right, and report the table");
+    log.info("{} sums checked with exact integers: all right", report.results.size());
+  }
+  comm::run_on_root(comm, [&] {
+    if (!command.output.empty()) write_tuning(report.tuning, command.output);
+    if (!command.csv.empty()) write_allreduce_csv(report, command.csv);
+    if (!command.figure.empty()) draw_allreduce(report, command.figure);
+  });
+  if (!command.output.empty())
+    log.info("written: {} (train: comm/allreduce=auto comm/tuning={})", command.output,
+             command.output);
+  return core::ExitCode::ok;
+}
+
+}  // namespace
+
+void add_allreduce(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<AllReduceCommand>();
+  CLI::App* verb = add_verb(
+      app, "allreduce", "Measures and models the ways to sum gradients over the ranks of this job",
+      "mpirun -np 8 isaribi allreduce\n"
+      "srun isaribi allreduce --sizes 64K:1G --wire bf16 --check --topology machine.toml\n"
+      "mpirun -np 8 isaribi allreduce --sizes 16M --plan direct2-ring4/1M --plan ring8");
+  verb->add_option("--sizes", options->sizes,
+                   "Bytes per rank: from:to (by fours), from:to:factor, or a list 1M,16M");
+  verb->add_option("--plan", options->plans,
+                   "Only this plan, and the library; may be given several times: levels innermost "
+                   "first, ring or direct with the number of members, then the bytes of a segment: "
+                   "direct2-ring4/1M");
+  verb->add_flag("--exhaustive", options->exhaustive, "Measure every plan, not the promising ones");
+  verb->add_option("--budget", options->budget, "Seconds for measuring, about (default: 60)")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--type", options->type, "Elements: f32 (default), f64, i32");
+  verb->add_option("--wire", options->wire,
+                   "Elements between nodes (between ranks on one node): f32, bf16, f16");
+  verb->add_flag("--same-bits", options->same_bits,
+                 "Only plans that all add in the same order, by one binary tree over ranks");
+  verb->add_option("--window", options->window, "Segments in one stage at once")
+      ->check(CLI::PositiveNumber);
+  verb->add_flag("--check", options->check, "Also check every plan with exact integers");
+  verb->add_option("--topology", options->topology, "Machine file: racks of hosts, rates of links")
+      ->envname("ISARIBI_TOPOLOGY");
+  verb->add_option("--output", options->output,
+                   "Tuning file for train (default: allreduce.json; empty: none)");
+  verb->add_option("--csv", options->csv, "All measurements as a table");
+  verb->add_option("--figure", options->figure, "Heat map of plans and sizes (PNG)");
+  verb->footer(verb->get_footer() + "\n" + kMachineFileExample);
+  verb->callback([&chosen, options] {
+    chosen = {.verb = "allreduce", .parallel = true, .run = [options](Session& session) {
+                return allreduce_verb(*options, session);
+              }};
+  });
+}
+
+}  // namespace isaribi::app

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include "comm/allreduce/plan_choice.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include "core/error.hpp"
+
+namespace isaribi::comm {
+namespace {
+
+constexpr std::size_t kMostFactorisations = 4096;  // of one machine
+
+/// Ordered factorisations of n; when n has a prime factor above 5 also those of the next number
+/// that has none: the last groups are then smaller.
+std::vector<std::vector<int>> factor_lists(int n) {
+  std::vector<std::vector<int>> lists = ordered_factorisations(n);
+  const auto rough = [](int m) {
+    for (const int p : {2, 3, 5}) {
+      while (m % p == 0) m /= p;
+    }
+    return m > 1;
+  };
+  if (!rough(n)) return lists;
+  int smooth = n + 1;
+  while (rough(smooth)) ++smooth;
+  for (std::vector<int>& list : ordered_factorisations(smooth)) lists.push_back(std::move(list));
+  return lists;
+}
+
+/// Every way to take neighbouring kinds of domain as one: sizes of {4, 34, 32} and {136, 32}, ...
+std::vector<std::vector<int>> merged(const Topology& topology) {
+  const std::size_t kinds = topology.order.domains.size();
+  std::vector<std::vector<int>> all;
+  for (std::size_t kept = 0; kept < (std::size_t{1} << kinds); ++kept) {
+    Topology part = topology;
+    part.order.domains.clear();
+    for (std::size_t d = 0; d < kinds; ++d) {
+      if ((kept >> d & 1U) != 0) part.order.domains.push_back(topology.order.domains[d]);
+    }
+    all.push_back(part.shape());
+  }
+  return all;
+}
+
+void add_exchanges(const std::vector<int>& sizes, std::vector<HierarchyLevel>& levels,
+                   std::vector<std::vector<HierarchyLevel>>& all) {
+  if (levels.size() == sizes.size()) {
+    all.push_back(levels);
+    return;
+  }
+  const int size = sizes[levels.size()];
+  for (const Exchange exchange : {Exchange::ring, Exchange::direct}) {
+    if (size == 2 && exchange == Exchange::ring) continue;
+    levels.push_back({exchange, size});
+    add_exchanges(sizes, levels, all);
+    levels.pop_back();
+  }
+}
+
+}  // namespace
+
+std::string bytes_to_text(std::int64_t bytes) {
+  for (const auto& [unit, shift] : {std::pair{'G', 30}, {'M', 20}, {'K', 10}}) {
+    if (bytes > 0 && bytes % (std::int64_t{1} << shift) == 0) {
+      return std::to_string(bytes >> shift) + unit;
+    }
+  }
+  return std::to_string(bytes);
+}
+
+std::int64_t parse_bytes(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  const int shift = unit == "K" ? 10 : unit == "M" ? 20 : unit == "G" ? 30 : 0;
+  const bool fits = value > 0 && value <= (std::int64_t{1} << 50) >> shift;
+  if (error != std::errc{} || (shift == 0 && !unit.empty()) || !fits) {
+    throw core::UsageError("\"" + std::string(text) + "\" is not a number of bytes",
+                           "such as 65536, 64K, 16M or 1G");
+  }
+  return value << shift;
+}
+
+std::string PlanChoice::text() const {
+  if (library()) return "mpi";
+  std::string text = to_text(levels);
+  if (segment_bytes > 0) {
+    text += '/';
+    text += bytes_to_text(segment_bytes);
+  }
+  return text;
+}
+
+PlanChoice parse_plan(std::string_view text) {
+  if (text == "mpi") return {};
+  const std::size_t slash = text.find('/');
+  PlanChoice plan{parse_levels(text.substr(0, slash)), 0};
+  if (slash != std::string_view::npos) plan.segment_bytes = parse_bytes(text.substr(slash + 1));
+  return plan;
+}
+
+std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topology) {
+  std::set<std::vector<int>> sizes;
+  for (const std::vector<int>& shape : merged(topology)) {
+    std::vector<std::vector<int>> lists{{}};
+    for (const int n : shape) {
+      std::vector<std::vector<int>> longer;
+      for (const std::vector<int>& list : lists) {
+        for (const std::vector<int>& factors : factor_lists(n)) {
+          longer.push_back(list);
+          longer.back().insert(longer.back().end(), factors.begin(), factors.end());
+          if (longer.size() > kMostFactorisations) break;
+        }
+      }
+      lists = std::move(longer);
+    }
+    sizes.insert(lists.begin(), lists.end());
+  }
+  std::vector<std::vector<HierarchyLevel>> all, fitting;
+  for (const std::vector<int>& list : sizes) {
+    std::vector<HierarchyLevel> levels;
+    add_exchanges(list, levels, all);
+  }
+  for (const std::vector<HierarchyLevel>& levels : all) {
+    if (levels.empty()) continue;
+    try {
+      const Hierarchy fits(topology.order, levels);
+      fitting.push_back(levels);
+    } catch (const core::UsageError&) {
+      // Sizes taken from the largest domains, which smaller ones do not come together in.
+    }
+  }
+  return fitting;
+}
+
+}  // namespace isaribi::comm

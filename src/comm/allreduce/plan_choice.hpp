@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// One way to sum a buffer, as a value and as text, and the list of all ways.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/allreduce/topology.hpp"
+
+namespace isaribi::comm {
+
+/// One way to sum a buffer: along levels in segments, or, without levels, the library's allreduce.
+struct PlanChoice {
+  std::vector<HierarchyLevel> levels;
+  std::int64_t segment_bytes = 0;
+
+  bool library() const { return levels.empty(); }
+  /// "direct2-ring4/1M", "direct2-ring4" in one segment, or "mpi".
+  std::string text() const;
+  bool operator==(const PlanChoice&) const = default;
+};
+/// Inverse of text(). @throws core::UsageError
+PlanChoice parse_plan(std::string_view text);
+/// "64K", "16M", "1000": bytes, K = 1024. @throws core::UsageError in parse_bytes
+std::string bytes_to_text(std::int64_t bytes);
+std::int64_t parse_bytes(std::string_view text);
+
+/// Every sensible hierarchy of a topology: for each kind of domain, and for neighbouring kinds
+/// taken as one, all ordered factorisations of its members (where those have no small factors, also
+/// of a few more), each level as ring and as direct exchange (two members: direct, the same thing).
+std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topology);
+
+}  // namespace isaribi::comm
