@@ -110,12 +110,8 @@ comm::MachineModel MachineFile::model(const comm::Topology& topology) const {
     // Messages that leave kind c - 1; below the first kind, those between ranks.
     const std::string leaves = c > 0 ? topology.kinds[c - 1] : network_only ? "node" : "";
     const Link& link = leaves.empty() ? inside : leaves == "node" ? node : rack;
-    comm::LinkModel l;
-    l.ring_latency = l.direct_latency = link.latency_s;
-    (c == 0 ? l.ring_port : l.ring_door) = per_byte(link);
-    l.direct_port = l.ring_port;
-    l.direct_door = l.ring_door;
-    machine.links.push_back(l);
+    const comm::LinkCost cost{link.latency_s, per_byte(link), per_byte(link)};
+    machine.links.push_back({cost, cost});
   }
   return machine;
 }

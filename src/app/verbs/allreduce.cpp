@@ -108,16 +108,17 @@ std::vector<std::string> wrong_plans(comm::Communicator& comm, const comm::Topol
 
 void print_model(const comm::TunerReport& report, const comm::Topology& topology, core::Log& log) {
   if (report.model.links.empty()) return;
-  log.info("\nfitted model            latency (ring, direct)     rate (ring, direct)");
+  log.info("\n{:<24} {:>12} {:>12} {:>12}", "fitted model", "latency", "alone", "busy");
   for (std::size_t c = 0; c < report.model.links.size(); ++c) {
-    const comm::LinkModel& l = report.model.links[c];
-    const std::string name =
-        c == 0 ? (topology.kinds.empty() ? "between ranks" : "in a " + topology.kinds[0])
-               : "out of a " + topology.kinds[c - 1];
-    const auto rate = [](double per_byte) { return per_byte > 0 ? 1e-6 / per_byte : 0.0; };
-    log.info("  {:<20} {:>9.1f} {:>9.1f} us   {:>9.1f} {:>9.1f} MB/s", name, 1e6 * l.ring_latency,
-             1e6 * l.direct_latency, rate(c == 0 ? l.ring_port : l.ring_door),
-             rate(c == 0 ? l.direct_port : l.direct_door));
+    const std::string where = c > 0                    ? "out of a " + topology.kinds[c - 1]
+                              : topology.kinds.empty() ? "between ranks"
+                                                       : "in a " + topology.kinds[0];
+    for (const comm::Exchange e : {comm::Exchange::ring, comm::Exchange::direct}) {
+      const comm::LinkCost& cost = report.model.links[c].of(e);
+      log.info("  {:<22} {:>9.1f} us {:>7.1f} MB/s {:>7.1f} MB/s",
+               fmt::format("{}, {}", where, comm::name_of(e)), 1e6 * cost.latency,
+               1e-6 / cost.alone, 1e-6 / cost.busy);
+    }
   }
 }
 
@@ -151,15 +152,24 @@ void print_results(const comm::TunerReport& report, const comm::Topology& topolo
       machine.node.bytes_per_s > 0 ? "" : "; give rates with --topology");
 }
 
-void print_errors(const comm::TunerReport& report, core::Log& log) {
-  std::vector<double> errors;
-  for (const comm::PlanResult& r : report.results) {
-    if (r.predicted > 0) errors.push_back(std::abs(r.predicted / r.measured.median - 1));
-  }
-  if (errors.empty()) return;
+/// Of |prediction / measurement - 1|.
+std::string median_and_largest(std::vector<double> errors) {
+  if (errors.empty()) return "none";
   std::sort(errors.begin(), errors.end());
-  log.info("{} of {} plans measured; error of the prediction: median {:.1f} %, largest {:.1f} %",
-           errors.size(), report.plans, 100 * errors[errors.size() / 2], 100 * errors.back());
+  return fmt::format("median {:.1f} %, largest {:.1f} % of {}", 100 * errors[errors.size() / 2],
+                     100 * errors.back(), errors.size());
+}
+
+void print_errors(const comm::TunerReport& report, core::Log& log) {
+  std::vector<double> unseen, fitted;
+  for (const comm::PlanResult& r : report.results) {
+    if (r.plan.library()) continue;
+    if (!r.calibration && r.predicted > 0)
+      unseen.push_back(std::abs(r.predicted / r.measured.median - 1));
+    fitted.push_back(std::abs(r.fitted / r.measured.median - 1));
+  }
+  log.info("{} of {} plans measured; error of the prediction: {}; of the model fitted to them: {}",
+           fitted.size(), report.plans, median_and_largest(unseen), median_and_largest(fitted));
 }
 
 core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session) {

@@ -2,7 +2,8 @@
 // Predicted time of an allreduce along a hierarchy, and the least that any algorithm can take. Per
 // stage: rounds times a latency, plus bytes through the tightest place, a rank's own port or the
 // door of a domain that its ranks share (a node's network card, a rack's uplinks). Segments overlap
-// across levels: the first pays all stages, each further one only what the busiest place needs.
+// across levels: the first pays all stages, as if alone, each further one only what the busiest
+// place needs.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +15,23 @@
 
 namespace isaribi::comm {
 
-/// Of the messages that stay in one kind of domain but leave the next smaller one.
-struct LinkModel {
-  /// Seconds per round of a ring, and per member of a direct exchange, that bytes do not explain.
-  double ring_latency = 0, direct_latency = 0;
-  /// Seconds per byte that a rank sends (and at the same time receives).
-  double ring_port = 0, direct_port = 0;
-  /// Seconds per byte out of the smaller domain, all its ranks together; 0: no limit of its own.
-  double ring_door = 0, direct_door = 0;
+/// What an exchange costs in one place.
+struct LinkCost {
+  /// Seconds per round of a ring, or per message of a direct exchange, that bytes do not explain.
+  double latency = 0;
+  /// Seconds per byte of a segment that has the stage to itself: rounds wait for each other, and
+  /// the last of several concurrent messages is late.
+  double alone = 0;
+  /// Seconds per byte while other segments fill such gaps.
+  double busy = 0;
+};
 
-  double latency(Exchange e) const { return e == Exchange::ring ? ring_latency : direct_latency; }
-  double port(Exchange e) const { return e == Exchange::ring ? ring_port : direct_port; }
-  double door(Exchange e) const { return e == Exchange::ring ? ring_door : direct_door; }
+/// Of the messages that stay in one kind of domain but leave the next smaller one. Bytes are those
+/// that one rank sends where there is no smaller one, else those that leave a smaller domain, all
+/// its ranks together.
+struct LinkModel {
+  LinkCost ring, direct;
+  const LinkCost& of(Exchange e) const { return e == Exchange::ring ? ring : direct; }
 };
 
 /// links[c]: messages that stay in domain kind c (the last one: in the machine) and leave kind
@@ -34,28 +40,33 @@ struct MachineModel {
   std::vector<LinkModel> links;
 };
 
-/// What an exchange of `bytes` per member moves on one level, in the group where it is most.
+/// What one level moves, one way, per byte of the buffer, in the group where it is most.
 struct StageLoad {
   int link = 0;    ///< index into MachineModel::links
-  int rounds = 0;  ///< ring: k - 1; direct: k - 1 messages in one
+  int rounds = 0;  ///< of a ring; for a direct exchange, messages of one member
   Exchange exchange = Exchange::ring;
-  double port_bytes = 0;           ///< of one rank
-  std::vector<double> door_bytes;  ///< out of the fullest domain of each kind
+  double port = 0;           ///< sent by one rank
+  std::vector<double> door;  ///< out of the fullest domain of each kind
 };
-/// Per level, one way, for a buffer of `bytes`.
-std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hierarchy,
-                                   double bytes);
-
-/// Seconds of one stage, and the part of them that bytes take.
-struct StageTime {
-  double all = 0, busy = 0;
-};
-StageTime stage_time(const MachineModel& machine, const StageLoad& load);
+/// By level.
+std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hierarchy);
 
 /// Seconds for a buffer of `bytes` in `segments` equal parts, `window` of them in one stage at
 /// once.
-double predict_seconds(const MachineModel& machine, const Topology& topology,
-                       const Hierarchy& hierarchy, double bytes, std::int64_t segments, int window);
+double predict_seconds(const MachineModel& machine, const std::vector<StageLoad>& loads,
+                       double bytes, std::int64_t segments, int window);
+
+/// A measured sum.
+struct Sample {
+  std::vector<StageLoad> loads;
+  double bytes = 0;
+  std::int64_t segments = 1;
+  int window = 2;
+  double seconds = 0;
+};
+/// The model that explains the samples best (least squares of the logarithm of seconds), found from
+/// `start` by changing one parameter at a time; what the samples say nothing about stays.
+MachineModel fit_model(MachineModel start, const std::vector<Sample>& samples);
 
 /// Least bytes out of one node, and out of one rack, of any allreduce of `bytes`: 2 (k - 1) / k of
 /// them for k nodes (racks). 0 where there is only one.

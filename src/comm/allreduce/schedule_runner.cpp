@@ -57,7 +57,6 @@ struct Run {
   std::vector<Slot> slots;                    ///< of the receives
   std::vector<std::byte> incoming, outgoing;  ///< what slots and narrow sends point into
   std::size_t outgoing_used = 0;
-  double entered = 0;  ///< when, into this stage
 };
 
 /// The door of a stage. Segments enter in order, because ranks that let in different ones could
@@ -80,8 +79,7 @@ struct ScheduleRunner::Impl {
         queue(*comm),
         hosts(comm->all_gather_strings(comm->host())),
         lanes(static_cast<std::size_t>(2 * hierarchy.levels())),
-        sent(static_cast<std::size_t>(hierarchy.levels()), 0),
-        seconds(sent.size(), 0) {}
+        sent(static_cast<std::size_t>(hierarchy.levels()), 0) {}
 
   std::shared_ptr<Operation> start(core::Tensor buffer);
   void announce(const std::shared_ptr<Operation>& operation);
@@ -120,7 +118,6 @@ struct ScheduleRunner::Impl {
   std::map<std::int64_t, std::shared_ptr<const Schedule>> schedules;  ///< by segment length
   std::vector<Lane> lanes;                                            ///< by stage
   std::vector<std::int64_t> sent;                                     ///< bytes, by level
-  std::vector<double> seconds;                                        ///< by level
   std::deque<std::unique_ptr<Run>> runs;                              ///< in order
   std::deque<std::shared_ptr<Operation>> operations;                  ///< unfinished
   std::int64_t next_operation = 0, next_segment = 0;
@@ -193,7 +190,6 @@ void ScheduleRunner::Impl::enter(Run& run) {
       run.operation->narrow.round(run.data, begin, end);
     }
   }
-  run.entered = core::now_seconds();
   run.round = 0;
   run.missing.assign(static_cast<std::size_t>(stage.rounds), 0);
   run.sends_left = static_cast<int>(stage.sends.size());
@@ -264,7 +260,6 @@ void ScheduleRunner::Impl::advance(Run& run) {
   }
   if (run.round < stage.rounds || run.sends_left > 0) return;
   --lanes[run.stage].inside;
-  seconds[static_cast<std::size_t>(stage.level)] += (core::now_seconds() - run.entered) / 2;
   if (++run.stage < lanes.size()) {
     lanes[run.stage].waiting[run.sequence] = &run;
   } else {
@@ -379,10 +374,6 @@ const Hierarchy& ScheduleRunner::hierarchy() const {
 
 std::int64_t ScheduleRunner::bytes_sent(int level) const {
   return impl_->sent[static_cast<std::size_t>(level)];
-}
-
-double ScheduleRunner::level_seconds(int level) const {
-  return impl_->seconds[static_cast<std::size_t>(level)];
 }
 
 }  // namespace isaribi::comm

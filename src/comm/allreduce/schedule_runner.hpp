@@ -48,8 +48,6 @@ class ScheduleRunner {
   const Hierarchy& hierarchy() const;
   /// Payload bytes that this rank sent at a level since construction, both ways.
   std::int64_t bytes_sent(int level) const;
-  /// Seconds that segments of this rank spent at a level since construction, one way on average.
-  double level_seconds(int level) const;
 
  private:
   struct Impl;

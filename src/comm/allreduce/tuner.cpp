@@ -12,12 +12,16 @@
 namespace isaribi::comm {
 namespace {
 
-constexpr std::int64_t kSmallProbe = std::int64_t{64} << 10, kLargeProbe = std::int64_t{4} << 20;
-constexpr int kProbes = 3;
 constexpr std::int64_t kSmallestSegment = std::int64_t{16} << 10;
 constexpr std::int64_t kSegments[] = {1, 2, 4, 8, 16, 32, 64};
 constexpr double kShareMeasured = 0.1;  // of all plans, unless exhaustive
 constexpr std::size_t kFewestMeasured = 3;
+constexpr std::int64_t kCalibrationSegments = 16;
+constexpr int kLeast = 3, kMost = 20;  // repetitions
+constexpr double kShareOfOne = 0.05;   // of a size's time, for one plan
+/// Where the fit begins: the orders of magnitude of a cluster.
+constexpr LinkCost kFirstGuess{1e-5, 1e-9, 1e-9};
+constexpr double kInsideFaster = 10;
 
 /// The levels of the machine themselves, one exchange for all.
 std::vector<HierarchyLevel> natural_levels(const Topology& topology, Exchange exchange) {
@@ -26,33 +30,46 @@ std::vector<HierarchyLevel> natural_levels(const Topology& topology, Exchange ex
   return levels;
 }
 
+/// The first level whose groups span nodes; on one node the first level.
 int first_network_level(const Topology& topology, const Hierarchy& hierarchy) {
-  if (topology.nodes == 1) return 0;  // nothing to spare: what a user asked for, everywhere
   const auto node = std::find(topology.kinds.begin(), topology.kinds.end(), "node");
-  if (node == topology.kinds.end()) return 0;
-  const auto kind = static_cast<int>(node - topology.kinds.begin());
+  if (topology.nodes == 1 || node == topology.kinds.end()) return 0;
   int level = 0;
-  for (const StageLoad& load : stage_loads(topology, hierarchy, 1)) {
-    if (load.link > kind) break;
+  for (const StageLoad& load : stage_loads(topology, hierarchy)) {
+    if (load.link > node - topology.kinds.begin()) break;
     ++level;
   }
   return level;
 }
 
+/// A hierarchy with what it loads.
+struct Candidate {
+  std::vector<HierarchyLevel> levels;
+  std::vector<StageLoad> loads;
+};
+
 class Tuner {
  public:
   Tuner(Communicator& comm, const Topology& topology, const TunerOptions& options)
-      : comm_(comm), topology_(topology), options_(options) {}
+      : comm_(comm), topology_(topology), options_(options) {
+    report_.tuning.topology = topology.description();
+    if (options.wire) report_.tuning.wire = core::name_of(*options.wire);
+  }
 
   TunerReport run() {
     start_ = core::now_seconds();
+    list_candidates();
+    for (const std::int64_t bytes : options_.sizes) measure_library(bytes);
     if (comm_.size() > 1) {
-      calibrate();
-      list_plans();
+      if (options_.plans.empty()) calibrate();
+      for (const std::int64_t bytes : options_.sizes) tune_size(bytes);
     }
-    for (const std::int64_t bytes : options_.sizes) tune_size(bytes);
-    report_.tuning.topology = topology_.description();
-    if (options_.wire) report_.tuning.wire = core::name_of(*options_.wire);
+    for (PlanResult& r : report_.results) {
+      if (!r.plan.library()) r.fitted = predict(r.bytes, r.plan);
+    }
+    std::stable_sort(report_.results.begin(), report_.results.end(),
+                     [](const PlanResult& a, const PlanResult& b) { return a.bytes < b.bytes; });
+    for (const std::int64_t bytes : options_.sizes) choose(bytes);
     return std::move(report_);
   }
 
@@ -61,149 +78,168 @@ class Tuner {
     const auto width = static_cast<std::int64_t>(core::size_of(options_.type));
     return core::Tensor::zeros({bytes / width}, options_.type);
   }
-  std::unique_ptr<ScheduleRunner> runner(const PlanChoice& plan) const {
-    return make_runner(comm_, topology_, plan, options_.wire, options_.window);
-  }
-
-  void calibrate();
-  void probe(Exchange exchange);
-  void list_plans();
-  PlanResult predicted(std::int64_t bytes, const PlanChoice& plan) const;
-  std::vector<PlanResult> predicted(std::int64_t bytes) const;
-  void tune_size(std::int64_t bytes);
   double spent() const {  // the same on all ranks
     return comm_.all_reduce(core::now_seconds() - start_, ReduceOp::max);
   }
+  /// For one size.
+  double fair_share() const {
+    return options_.budget_seconds / static_cast<double>(options_.sizes.size());
+  }
+  double predict(std::int64_t bytes, const PlanChoice& plan) const;
+  bool is_measured(std::int64_t bytes, const PlanChoice& plan) const;
+  void list_candidates();
+  void measure_library(std::int64_t bytes);
+  void measure(std::int64_t bytes, const PlanChoice& plan);
+  void calibrate();
+  void guess_rates();
+  void tune_size(std::int64_t bytes);
+  void choose(std::int64_t bytes);
 
   Communicator& comm_;
   const Topology& topology_;
   const TunerOptions& options_;
   TunerReport report_;
-  std::vector<std::vector<HierarchyLevel>> levels_;
+  std::vector<Candidate> candidates_;
+  std::vector<Sample> samples_;
   double start_ = 0;
 };
 
-// Sums in one segment, so that levels come one after the other and can be timed apart.
-void Tuner::calibrate() {
-  report_.model.links.assign(topology_.kinds.size() + 1, {});
-  for (const Exchange exchange : {Exchange::ring, Exchange::direct}) probe(exchange);
+std::int64_t segments_of(std::int64_t bytes, const PlanChoice& plan) {
+  return plan.segment_bytes > 0 ? (bytes + plan.segment_bytes - 1) / plan.segment_bytes : 1;
 }
 
-void Tuner::probe(Exchange exchange) {
-  const PlanChoice plan{natural_levels(topology_, exchange), 0};
-  const auto levels = plan.levels.size();
-  std::vector<std::vector<double>> seconds;  // by size, by level
-  const std::int64_t sizes[] = {kSmallProbe, kLargeProbe};
-  for (const std::int64_t bytes : sizes) {
-    const core::Tensor x = buffer(bytes);
-    const auto sums = runner(plan);
-    sums->start(x).wait();
-    core::Tensor mean = core::Tensor::zeros({static_cast<std::int64_t>(levels)}, core::DType::f64);
-    for (std::size_t l = 0; l < levels; ++l) {
-      mean.data<double>()[l] = -sums->level_seconds(static_cast<int>(l));
-    }
-    for (int i = 0; i < kProbes; ++i) {
-      comm_.barrier();
-      sums->start(x).wait();
-    }
-    for (std::size_t l = 0; l < levels; ++l) {
-      mean.data<double>()[l] += sums->level_seconds(static_cast<int>(l));
-    }
-    comm_.all_reduce(mean, ReduceOp::sum);
-    seconds.emplace_back();
-    for (std::size_t l = 0; l < levels; ++l) {
-      seconds.back().push_back(mean.data<double>()[l] / kProbes / comm_.size());
-    }
-  }
-  const Hierarchy hierarchy(topology_.order, plan.levels);
-  const std::vector<StageLoad> small = stage_loads(topology_, hierarchy, kSmallProbe);
-  const std::vector<StageLoad> large = stage_loads(topology_, hierarchy, kLargeProbe);
-  for (std::size_t l = 0; l < levels; ++l) {
-    const auto c = static_cast<std::size_t>(large[l].link);
-    const double small_bytes = c == 0 ? small[l].port_bytes : small[l].door_bytes[c - 1];
-    const double large_bytes = c == 0 ? large[l].port_bytes : large[l].door_bytes[c - 1];
-    if (large_bytes <= 0) continue;
-    const double per_byte =
-        std::max(seconds[1][l] - seconds[0][l], 0.0) / (large_bytes - small_bytes);
-    const double latency =
-        std::max(seconds[0][l] - small_bytes * per_byte, 0.0) / std::max(large[l].rounds, 1);
-    LinkModel& link = report_.model.links[c];
-    const bool ring = exchange == Exchange::ring;
-    (ring ? link.ring_latency : link.direct_latency) = latency;
-    if (c == 0) {
-      (ring ? link.ring_port : link.direct_port) = per_byte;
-    } else {
-      (ring ? link.ring_door : link.direct_door) = per_byte;
-    }
-  }
+double Tuner::predict(std::int64_t bytes, const PlanChoice& plan) const {
+  const auto known = std::find_if(candidates_.begin(), candidates_.end(),
+                                  [&](const Candidate& c) { return c.levels == plan.levels; });
+  const std::vector<StageLoad> loads =
+      known != candidates_.end() ? known->loads
+                                 : stage_loads(topology_, Hierarchy(topology_.order, plan.levels));
+  return predict_seconds(report_.model, loads, static_cast<double>(bytes), segments_of(bytes, plan),
+                         options_.window);
 }
 
-void Tuner::list_plans() {
+bool Tuner::is_measured(std::int64_t bytes, const PlanChoice& plan) const {
+  return std::any_of(report_.results.begin(), report_.results.end(),
+                     [&](const PlanResult& r) { return r.bytes == bytes && r.plan == plan; });
+}
+
+void Tuner::list_candidates() {
+  report_.model.links.assign(topology_.kinds.size() + 1, {kFirstGuess, kFirstGuess});
   const std::uint64_t order =
       Hierarchy(topology_.order, natural_levels(topology_, Exchange::direct)).sum_signature();
   for (const std::vector<HierarchyLevel>& levels : candidate_levels(topology_)) {
     const Hierarchy hierarchy(topology_.order, levels);
     if (options_.same_bits && hierarchy.sum_signature() != order) continue;
-    levels_.push_back(levels);
+    candidates_.push_back({levels, stage_loads(topology_, hierarchy)});
   }
 }
 
-PlanResult Tuner::predicted(std::int64_t bytes, const PlanChoice& plan) const {
-  const std::int64_t segments =
-      plan.segment_bytes > 0 ? (bytes + plan.segment_bytes - 1) / plan.segment_bytes : 1;
-  return {bytes,
-          plan,
-          {},
-          predict_seconds(report_.model, topology_, Hierarchy(topology_.order, plan.levels),
-                          static_cast<double>(bytes), segments, options_.window)};
+void Tuner::measure_library(std::int64_t bytes) {
+  const core::Tensor x = buffer(bytes);
+  const TimingLimits limits{kLeast, kMost, fair_share() * kShareOfOne};
+  report_.results.push_back(
+      {bytes, {}, time_together(comm_, limits, [&] { comm_.all_reduce(x, ReduceOp::sum); })});
 }
 
-// The plans to measure, most promising first.
-std::vector<PlanResult> Tuner::predicted(std::int64_t bytes) const {
-  std::vector<PlanResult> plans;
-  for (const PlanChoice& plan : options_.plans) {
-    if (!plan.library()) plans.push_back(predicted(bytes, plan));
+void Tuner::measure(std::int64_t bytes, const PlanChoice& plan) {
+  if (is_measured(bytes, plan)) return;
+  const core::Tensor x = buffer(bytes);
+  const auto sums = make_runner(comm_, topology_, plan, options_.wire, options_.window);
+  const TimingLimits limits{kLeast, kMost, fair_share() * kShareOfOne};
+  PlanResult result{bytes, plan, {}};
+  if (options_.plans.empty()) result.predicted = predict(bytes, plan);
+  result.measured = time_together(comm_, limits, [&] { sums->start(x).wait(); });
+  report_.results.push_back(result);
+  samples_.push_back({stage_loads(topology_, sums->hierarchy()), static_cast<double>(bytes),
+                      segments_of(bytes, plan), options_.window, result.measured.median});
+}
+
+// A few plans that between them show every parameter: the levels of the machine and all ranks as
+// one level, by ring and by direct exchange, whole and in segments, large and small.
+void Tuner::calibrate() {
+  const auto [least, most] = std::minmax_element(options_.sizes.begin(), options_.sizes.end());
+  std::vector<PlanChoice> plans;
+  for (const Exchange exchange : {Exchange::ring, Exchange::direct}) {
+    plans.push_back({natural_levels(topology_, exchange), 0});
+    plans.push_back({{{exchange, comm_.size()}}, 0});
   }
-  if (!options_.plans.empty()) return plans;
-  for (const std::vector<HierarchyLevel>& levels : levels_) {
-    for (const std::int64_t segments : kSegments) {
-      const std::int64_t segment = (bytes + segments - 1) / segments;
-      if (segments > 1 && segment < kSmallestSegment) break;
-      plans.push_back(predicted(bytes, {levels, segments == 1 ? 0 : segment}));
+  for (PlanChoice& plan : plans) {
+    for (HierarchyLevel& level : plan.levels) {
+      if (level.size == 2) level.exchange = Exchange::direct;  // as in the list of candidates
+    }
+    const auto listed = std::any_of(candidates_.begin(), candidates_.end(),
+                                    [&](const Candidate& c) { return c.levels == plan.levels; });
+    if (!listed) continue;
+    for (const std::int64_t bytes : {*least, *most}) {  // the large ones count in guess_rates
+      for (const std::int64_t segments : {std::int64_t{1}, kCalibrationSegments}) {
+        plan.segment_bytes = segments == 1 ? 0 : (bytes + segments - 1) / segments;
+        if (segments == 1 || plan.segment_bytes >= kSmallestSegment) measure(bytes, plan);
+      }
     }
   }
-  std::stable_sort(plans.begin(), plans.end(), [](const PlanResult& a, const PlanResult& b) {
-    return a.predicted < b.predicted;
-  });
-  return plans;
+  for (PlanResult& r : report_.results) {
+    r.calibration = !r.plan.library();
+    r.predicted = 0;
+  }
+  guess_rates();
+  report_.model = fit_model(report_.model, samples_);
+}
+
+// Where the fit begins: as if the network alone took the time of one level of all ranks, and what
+// is inside a node were much faster.
+void Tuner::guess_rates() {
+  for (const Sample& s : samples_) {
+    if (s.loads.size() != 1) continue;
+    const StageLoad& load = s.loads.front();
+    const bool network = !load.door.empty();
+    const double bytes = 2 * s.bytes * (network ? load.door.front() : load.port);
+    for (std::size_t c = 0; c < report_.model.links.size(); ++c) {
+      LinkModel& link = report_.model.links[c];
+      LinkCost& cost = load.exchange == Exchange::ring ? link.ring : link.direct;
+      const double inside = network && c == 0 ? kInsideFaster : 1;
+      (s.segments == 1 ? cost.alone : cost.busy) = s.seconds / bytes / inside;
+    }
+  }
 }
 
 void Tuner::tune_size(std::int64_t bytes) {
-  const core::Tensor x = buffer(bytes);
-  const double fair = options_.budget_seconds / static_cast<double>(options_.sizes.size());
-  const double until = spent() + fair;
-  const TimingLimits limits{3, 20, fair / 10};
-  PlanResult library{
-      bytes, {}, time_together(comm_, limits, [&] { comm_.all_reduce(x, ReduceOp::sum); }), 0};
-  report_.results.push_back(library);
-  TuningEntry best{bytes, {}, library.measured.median, library.measured.median};
-
-  std::vector<PlanResult> plans = predicted(bytes);
+  const double until = spent() + fair_share();
+  std::vector<PlanChoice> plans = options_.plans;
+  std::erase_if(plans, [](const PlanChoice& p) { return p.library(); });
+  const bool all = options_.exhaustive || !plans.empty();
+  if (plans.empty()) {
+    for (const Candidate& c : candidates_) {
+      for (const std::int64_t segments : kSegments) {
+        const std::int64_t segment = (bytes + segments - 1) / segments;
+        if (segments > 1 && segment < kSmallestSegment) break;
+        plans.push_back({c.levels, segments == 1 ? 0 : segment});
+      }
+    }
+  }
   report_.plans += static_cast<std::int64_t>(plans.size());
-  const bool all = options_.exhaustive || !options_.plans.empty();
+  std::vector<std::pair<double, std::size_t>> order;
+  for (std::size_t i = 0; i < plans.size(); ++i) order.emplace_back(predict(bytes, plans[i]), i);
+  if (options_.plans.empty()) std::sort(order.begin(), order.end());
   const std::size_t wanted =
       all ? plans.size()
           : std::max(kFewestMeasured,
                      static_cast<std::size_t>(kShareMeasured * static_cast<double>(plans.size())));
   for (std::size_t i = 0; i < std::min(wanted, plans.size()); ++i) {
     if (!all && i > 0 && spent() > until) break;
-    const auto sums = runner(plans[i].plan);
-    plans[i].measured = time_together(comm_, limits, [&] { sums->start(x).wait(); });
-    if (plans[i].measured.median < best.seconds) {
-      best.plan = plans[i].plan;
-      best.seconds = plans[i].measured.median;
+    measure(bytes, plans[order[i].second]);
+  }
+  if (!all) report_.model = fit_model(report_.model, samples_);
+}
+
+void Tuner::choose(std::int64_t bytes) {
+  TuningEntry best{bytes, {}, 0, 0};
+  for (const PlanResult& r : report_.results) {
+    if (r.bytes != bytes) continue;
+    if (r.plan.library()) best.library_seconds = best.seconds = r.measured.median;
+    if (r.measured.median < best.seconds) {
+      best.plan = r.plan;
+      best.seconds = r.measured.median;
     }
-    report_.results.push_back(plans[i]);
   }
   report_.tuning.entries.push_back(best);
 }

@@ -50,7 +50,9 @@ struct PlanResult {
   std::int64_t bytes = 0;
   PlanChoice plan;
   Timing measured;
-  double predicted = 0;  ///< seconds; 0 for the library
+  double predicted = 0;      ///< seconds, before it was measured; 0 for the library
+  double fitted = 0;         ///< seconds, by the model of the report
+  bool calibration = false;  ///< its measurement made the first model
 };
 
 struct TuningEntry {
