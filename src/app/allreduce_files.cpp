@@ -22,7 +22,10 @@ constexpr std::size_t kMostRows = 40;  // of a heat map that can be read
 }  // namespace
 
 void write_tuning(const comm::Tuning& tuning, const std::string& path) {
-  json file = {{"format", kFormat}, {"topology", tuning.topology}, {"wire", tuning.wire}};
+  json file = {{"format", kFormat},
+               {"topology", tuning.topology},
+               {"wire", tuning.wire},
+               {"order", tuning.order}};
   for (const comm::TuningEntry& e : tuning.entries) {
     file["entries"].push_back({{"bytes", e.bytes},
                                {"plan", e.plan.text()},
@@ -38,8 +41,10 @@ comm::Tuning read_tuning(const std::string& path) {
     const json file = json::parse(text);
     if (file.at("format").get<int>() > kFormat)
       throw core::DataError(path, "was written by a newer isaribi", "measure again");
-    comm::Tuning tuning{
-        file.at("topology").get<std::string>(), file.at("wire").get<std::string>(), {}};
+    comm::Tuning tuning{file.at("topology").get<std::string>(),
+                        file.at("wire").get<std::string>(),
+                        file.at("order").get<std::string>(),
+                        {}};
     for (const json& e : file.at("entries")) {
       tuning.entries.push_back(
           {e.at("bytes").get<std::int64_t>(), comm::parse_plan(e.at("plan").get<std::string>()),

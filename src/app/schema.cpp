@@ -207,9 +207,25 @@ void add_train(std::vector<Key>& t) {
                required, job});
   t.push_back(
       {"comm/allreduce", [](Config& c) -> Slot { return &c.comm.allreduce; },
-       "how gradients are summed over ranks: mpi (the library), rank_order (the same bits in every "
-       "placement and bucket size)",
-       one_of(comm::allreduce_plan_names()), job});
+       "how gradients are summed over ranks: mpi (the library); auto (the fastest for these "
+       "nodes, measured); deterministic (the fastest that adds in one order, however "
+       "gradients are cut); rank_order (as one rank after the other, in every placement); "
+       "or a plan such as direct4-ring8/1M (isaribi allreduce)",
+       required, job});
+  t.push_back({"comm/wire", [](Config& c) -> Slot { return &c.comm.wire; },
+               "type of gradients on their way between nodes (sums stay in train/gradient_type)",
+               one_of({"same", "f32", "bf16", "f16"})});
+  t.push_back({"comm/topology",
+               [](Config& c) -> Slot { return &c.comm.topology; },
+               "machine file that says which hosts share a rack (isaribi allreduce --help); empty: "
+               "ISARIBI_TOPOLOGY, else as Slurm tells",
+               {},
+               job});
+  t.push_back({"comm/tuning",
+               [](Config& c) -> Slot { return &c.comm.tuning; },
+               "auto, deterministic: tuning file of isaribi allreduce; empty: the run folder's",
+               {},
+               job});
   t.push_back({"comm/bucket_kb", [](Config& c) -> Slot { return &c.comm.bucket_kb; },
                "KiB of gradients sent together while backward goes on; 0: as fits the model",
                from_to(0, 1e7), job});

@@ -67,8 +67,7 @@ Step::Step(const Config& config, const Context& context, const RunInputs& inputs
       objective_(objective),
       optimizer_(optimizer),
       feed_(context.backend),
-      plan_(comm::make_allreduce_plan(config.comm.allreduce, context.comm)),
-      gradients_(make_reducer(config, context, graph, optimizer, *plan_)),
+      gradients_(make_reducer(config, context, graph, optimizer, *inputs.reduction)),
       micro_(config.train.micro_batches) {}
 
 nn::Pass Step::pass_for(const data::Batch& batch, const DeviceBatch& on_device) const {

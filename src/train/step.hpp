@@ -58,7 +58,6 @@ class Step {
   Objective& objective_;
   optim::Optimizer& optimizer_;
   Feed feed_;
-  std::unique_ptr<comm::AllReducePlan> plan_;
   std::unique_ptr<comm::GradientReducer> gradients_;
   std::int64_t micro_;
 

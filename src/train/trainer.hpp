@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 
+#include "comm/reduction_plan.hpp"
 #include "core/error.hpp"
 #include "train/config.hpp"
 #include "train/context.hpp"
@@ -22,7 +23,8 @@ struct RunInputs {
   bool resume = false;  ///< --resume: a checkpoint must be there
   std::string
       initial_weights;  ///< a checkpoint to take weights (only) from; empty: random initialisation
-  int attempts = 1;     ///< how often this run folder was started, for status.json
+  comm::AllReducePlan* reduction = nullptr;  ///< how gradients are summed over ranks; never null
+  int attempts = 1;  ///< how often this run folder was started, for status.json
   /// Why this rank was asked to stop (signal, deadline, STOP file), empty when it was not. Called
   /// once per step; the ranks then agree.
   std::function<std::string()> stop_reason;

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "app/job.hpp"
+#include "app/reduction.hpp"
 #include "app/stop_requests.hpp"
 #include "app/verbs/verbs.hpp"
 #include "app/version.hpp"
@@ -115,11 +116,13 @@ core::ExitCode train_verb(const TrainOptions& options, Session& session) {
   limits.hang_seconds = config.run.watchdog_seconds;
   comm::Watchdog watchdog(session.comm, timers, limits);
   const train::Context context{session.comm, *chosen.backend, session.log, timers};
+  const auto reduction = make_reduction(session, config);
   const train::RunInputs inputs{
       .deck = text,
       .isa = chosen.isa,
       .resume = options.resume,
       .initial_weights = options.initial_weights,
+      .reduction = reduction.get(),
       .attempts = attempts,
       .stop_reason = [&stop] { return stop.reason(); },
       .on_step = [&watchdog](std::int64_t step) { watchdog.set_step(step); },

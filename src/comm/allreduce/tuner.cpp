@@ -52,8 +52,7 @@ class Tuner {
  public:
   Tuner(Communicator& comm, const Topology& topology, const TunerOptions& options)
       : comm_(comm), topology_(topology), options_(options) {
-    report_.tuning.topology = topology.description();
-    if (options.wire) report_.tuning.wire = core::name_of(*options.wire);
+    report_.tuning = empty_tuning(topology, options);
   }
 
   TunerReport run() {
@@ -235,8 +234,9 @@ void Tuner::choose(std::int64_t bytes) {
   TuningEntry best{bytes, {}, 0, 0};
   for (const PlanResult& r : report_.results) {
     if (r.bytes != bytes) continue;
-    if (r.plan.library()) best.library_seconds = best.seconds = r.measured.median;
-    if (r.measured.median < best.seconds) {
+    if (r.plan.library()) best.library_seconds = r.measured.median;
+    const bool allowed = !options_.same_bits || !r.plan.library() || comm_.size() == 1;
+    if (allowed && (best.seconds == 0 || r.measured.median < best.seconds)) {
       best.plan = r.plan;
       best.seconds = r.measured.median;
     }
@@ -282,6 +282,13 @@ const PlanChoice& Tuning::choose(std::int64_t bytes) const {
              entries.begin(), entries.end(),
              [&](const TuningEntry& a, const TuningEntry& b) { return distance(a) < distance(b); })
       ->plan;
+}
+
+Tuning empty_tuning(const Topology& topology, const TunerOptions& options) {
+  return {topology.description(),
+          options.wire ? std::string(core::name_of(*options.wire)) : std::string(),
+          options.same_bits ? "one" : "any",
+          {}};
 }
 
 TunerReport tune(Communicator& comm, const Topology& topology, const TunerOptions& options) {

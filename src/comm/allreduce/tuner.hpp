@@ -65,6 +65,7 @@ struct TuningEntry {
 struct Tuning {
   std::string topology;              ///< its description: a tuning belongs to one
   std::string wire;                  ///< "f32", ...: or empty
+  std::string order;                 ///< "any", or "one" when all its plans add in the same order
   std::vector<TuningEntry> entries;  ///< by size
   /// That of the measured size nearest to `bytes`, as a ratio.
   const PlanChoice& choose(std::int64_t bytes) const;
@@ -77,8 +78,11 @@ struct TunerReport {
   Tuning tuning;
 };
 
+/// One without sizes, for these circumstances.
+Tuning empty_tuning(const Topology& topology, const TunerOptions& options);
+
 /// Collective; every rank returns the same. The library is measured at every size and chosen where
-/// it wins.
+/// it wins, unless all plans are to add in the same order.
 TunerReport tune(Communicator& comm, const Topology& topology, const TunerOptions& options);
 
 }  // namespace isaribi::comm

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#include "app/reduction.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+#include "app/allreduce_files.hpp"
+#include "app/machine_file.hpp"
+#include "comm/agreement.hpp"
+#include "comm/allreduce/tuned_plan.hpp"
+#include "core/error.hpp"
+
+namespace isaribi::app {
+namespace {
+
+// Buckets of gradients are of these sizes (comm/bucket_reducer.cpp).
+const std::vector<std::int64_t> kBucketSizes = {256 << 10, 1 << 20, 4 << 20};
+constexpr double kSeconds = 5;  // of measuring, about
+
+std::string machine_path(const train::Config& config) {
+  if (!config.comm.topology.empty()) return config.comm.topology;
+  const char* environment = std::getenv("ISARIBI_TOPOLOGY");
+  return environment == nullptr ? "" : environment;
+}
+
+/// The tuning of `path` when it was made for this topology, wire and order of sums.
+std::optional<comm::Tuning> usable(const std::string& path, const comm::Tuning& wanted,
+                                   core::Log& log) {
+  comm::Tuning tuning = read_tuning(path);
+  const auto differs = [&](const char* what, const std::string& theirs, const std::string& ours) {
+    if (theirs == ours) return false;
+    log.warn("{} was made for {} \"{}\", this job has \"{}\": measuring again", path, what, theirs,
+             ours);
+    return true;
+  };
+  if (differs("topology", tuning.topology, wanted.topology) ||
+      differs("comm/wire", tuning.wire, wanted.wire) ||
+      differs("order of sums", tuning.order, wanted.order)) {
+    return std::nullopt;
+  }
+  return tuning;
+}
+
+comm::Tuning find_tuning(Session& session, const train::Config& config,
+                         const comm::Topology& topology, const comm::TunerOptions& options) {
+  const comm::Tuning wanted = comm::empty_tuning(topology, options);
+  const std::string own = (std::filesystem::path(config.run.dir) / "allreduce.json").string();
+  std::optional<comm::Tuning> found;
+  comm::run_together(session.comm, [&] {
+    const std::string path = config.comm.tuning.empty() ? own : config.comm.tuning;
+    if (!config.comm.tuning.empty() || std::filesystem::exists(path))
+      found = usable(path, wanted, session.log);
+  });
+  // Every rank looked at the same file, or found none.
+  if (session.comm.all_reduce(std::int64_t{found ? 1 : 0}, comm::ReduceOp::min) == 1)
+    return std::move(*found);
+  session.log.info(
+      "allreduce: measuring for about {:.0f} s (isaribi allreduce measures once for "
+      "all jobs; then comm/tuning=allreduce.json)",
+      kSeconds);
+  comm::Tuning tuning = comm::tune(session.comm, topology, options).tuning;
+  comm::run_on_root(session.comm, [&] { write_tuning(tuning, own); });
+  return tuning;
+}
+
+}  // namespace
+
+std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config) {
+  const std::string& key = config.comm.allreduce;
+  comm::TunerOptions options;
+  if (config.comm.wire != "same") options.wire = core::parse_dtype(config.comm.wire);
+  const auto names = comm::allreduce_plan_names();
+  if (std::find(names.begin(), names.end(), key) != names.end()) {
+    if (options.wire)
+      throw core::UsageError("comm/wire does not go with comm/allreduce=" + key,
+                             "take comm/allreduce=auto, or a plan such as direct4-ring8/1M");
+    return comm::make_allreduce_plan(key, session.comm);
+  }
+  options.sizes = kBucketSizes;
+  options.type = core::parse_dtype(config.train.gradient_type);
+  options.same_bits = key == "deterministic";
+  options.budget_seconds = kSeconds;
+  const bool tuned = key == "auto" || key == "deterministic";
+  const comm::PlanChoice named = tuned ? comm::PlanChoice{} : comm::parse_plan(key);
+  if (session.comm.size() == 1) return comm::make_allreduce_plan("mpi", session.comm);
+  MachineFile machine;
+  comm::run_together(session.comm, [&] { machine = read_machine_file(machine_path(config)); });
+  const comm::Topology topology = comm::discover_topology(session.comm, machine.rack_of_host);
+  comm::Tuning tuning;
+  if (tuned) {
+    tuning = find_tuning(session, config, topology, options);
+  } else {
+    tuning.entries.push_back({0, named, 0, 0});
+  }
+  auto plan = std::make_unique<comm::TunedPlan>(session.comm, topology, tuning, options.wire);
+  session.log.info("allreduce: {}; {}", topology.description(), plan->description());
+  for (const comm::TuningEntry& e : tuning.entries) {
+    if (e.seconds <= 0 || e.library_seconds <= 0) continue;
+    session.log.info("  {:>8} by {}, {:.2f} times as fast as MPI_Allreduce",
+                     comm::bytes_to_text(e.bytes), e.plan.text(), e.library_seconds / e.seconds);
+  }
+  return plan;
+}
+
+}  // namespace isaribi::app

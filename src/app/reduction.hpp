@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// How this job sums gradients over its ranks, as the deck asks ([comm]).
+#pragma once
+
+#include <memory>
+
+#include "app/session.hpp"
+#include "comm/reduction_plan.hpp"
+#include "train/config.hpp"
+
+namespace isaribi::app {
+
+/// Collective. comm/allreduce is a key of comm::allreduce_plan_names; "auto": the fastest plans by
+/// a tuning file (comm/tuning, else the one that an earlier job of this run folder left) when it
+/// was made for these nodes, else by a few seconds of measuring now, left in the run folder so that
+/// a restart adds in the same order; "deterministic": the same among plans that all add in one
+/// order; or a plan such as "direct4-ring8/1M". Says what it chose. @throws core::UsageError;
+/// core::DataError for a damaged file.
+std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config);
+
+}  // namespace isaribi::app
