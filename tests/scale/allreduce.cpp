@@ -51,6 +51,9 @@ Place place_in(MPI_Comm comm) {
   return place;
 }
 
+/// Sums of shared memory mean nothing, and computation takes no simulated time: host time is saved.
+void add_nothing(void*, void*, int*, MPI_Datatype*) {}
+
 float term(int rank, std::size_t i) {
   return static_cast<float>(rank % 5 + static_cast<int>(i % 7));
 }
@@ -67,14 +70,15 @@ void check(const float* sum, std::size_t count, int ranks) {
   }
 }
 
-/// Simulated seconds, the maximum over ranks.
-double allreduce_once(Buffer& in, Buffer& out, std::size_t count) {
+/// Simulated seconds on rank 0, the maximum over ranks.
+double allreduce_once(Buffer& in, Buffer& out, std::size_t count, MPI_Op op) {
   MPI_Barrier(MPI_COMM_WORLD);
   const double start = MPI_Wtime();
-  MPI_Allreduce(in.data(), out.data(), static_cast<int>(count), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
-  double taken = MPI_Wtime() - start;
-  MPI_Allreduce(MPI_IN_PLACE, &taken, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-  return taken;
+  MPI_Allreduce(in.data(), out.data(), static_cast<int>(count), MPI_FLOAT, op, MPI_COMM_WORLD);
+  const double taken = MPI_Wtime() - start;
+  double slowest = 0;
+  MPI_Reduce(&taken, &slowest, 1, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
+  return slowest;
 }
 
 void run(const std::vector<std::string>& words) {
@@ -86,18 +90,22 @@ void run(const std::vector<std::string>& words) {
   const Place world = place_in(MPI_COMM_WORLD);
   MPI_Comm node = MPI_COMM_NULL;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &node);
-  int nodes = place_in(node).rank == 0;
-  MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+  const int first_of_node = place_in(node).rank == 0;
+  int nodes = 0;
+  // Not an allreduce: some of SMPI's algorithms, forced on all allreduces, sum one element wrongly.
+  MPI_Reduce(&first_of_node, &nodes, 1, MPI_INT, MPI_SUM, 0, MPI_COMM_WORLD);
 
   Buffer in(count, shared), out(count, shared);
   if (!shared) {
     for (std::size_t i = 0; i < count; ++i) in.data()[i] = term(world.rank, i);
   }
+  MPI_Op op = MPI_SUM;
+  if (shared) MPI_Op_create(add_nothing, 1, &op);
   std::string seconds;
   for (int repeat = 0; repeat < std::stoi(words[1]); ++repeat) {
     char text[32];
     std::snprintf(text, sizeof text, "%s%.9f", repeat == 0 ? "" : ", ",
-                  allreduce_once(in, out, count));
+                  allreduce_once(in, out, count, op));
     seconds += text;
     if (!shared) check(out.data(), count, world.size);
   }
