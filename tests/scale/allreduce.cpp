@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: MIT
-/// One allreduce on a simulated machine; run by tests/scale/run inside SimGrid's SMPI.
-///   allreduce COUNT REPEATS check|shared
+/// Allreduces on a simulated machine; run by tests/scale/run inside SimGrid's SMPI.
+///   allreduce COUNT REPEATS check|shared RANKS_PER_NODE NODES_OF_RACK,... [PLAN...]
+/// Without a plan the MPI library's allreduce, else ours along each one (direct4-ring32/4M).
 /// `shared`: all ranks share one piece of memory, so that thousands of ranks fit; sums are then
 /// meaningless. `check`: memory of its own for each rank, and the sums are compared with what they
-/// must be. Prints JSON from rank 0: simulated seconds of each repeat, the maximum over ranks. Time
-/// is MPI_Wtime: clocks of the C++ library show the time of the simulator itself.
+/// must be. Prints JSON from rank 0, a line per plan: simulated seconds of each repeat, the maximum
+/// over ranks. Time is MPI_Wtime: clocks of the C++ library show the time of the simulator itself.
 #include <mpi.h>
 // After mpi.h.
 #include <smpi/smpi.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "comm/allreduce/plan_choice.hpp"
+#include "comm/allreduce/schedule_runner.hpp"
+#include "comm/mpi_communicator.hpp"
+
+using namespace isaribi;
 
 namespace {
 
@@ -41,16 +51,6 @@ class Buffer {
   float* data_ = nullptr;
 };
 
-struct Place {
-  int rank = 0, size = 1;
-};
-Place place_in(MPI_Comm comm) {
-  Place place;
-  MPI_Comm_rank(comm, &place.rank);
-  MPI_Comm_size(comm, &place.size);
-  return place;
-}
-
 /// Sums of shared memory mean nothing, and computation takes no simulated time: host time is saved.
 void add_nothing(void*, void*, int*, MPI_Datatype*) {}
 
@@ -71,49 +71,111 @@ void check(const float* sum, std::size_t count, int ranks) {
 }
 
 /// Simulated seconds on rank 0, the maximum over ranks.
-double allreduce_once(Buffer& in, Buffer& out, std::size_t count, MPI_Op op) {
+double time_once(const std::function<void()>& sum) {
   MPI_Barrier(MPI_COMM_WORLD);
   const double start = MPI_Wtime();
-  MPI_Allreduce(in.data(), out.data(), static_cast<int>(count), MPI_FLOAT, op, MPI_COMM_WORLD);
+  sum();
   const double taken = MPI_Wtime() - start;
   double slowest = 0;
   MPI_Reduce(&taken, &slowest, 1, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
   return slowest;
 }
 
-void run(const std::vector<std::string>& words) {
-  if (words.size() != 3 || (words[2] != "check" && words[2] != "shared")) {
-    throw std::invalid_argument("usage: allreduce COUNT REPEATS check|shared");
+/// One piece of memory for everything that arrives anywhere: what it holds means nothing.
+class SharedMemory final : public core::MemoryResource {
+ public:
+  core::Device device() const override { return {}; }
+  void* allocate(std::size_t bytes) override {
+    return SMPI_SHARED_MALLOC(std::max<std::size_t>(bytes, 1));
   }
-  const std::size_t count = std::stoull(words[0]);
-  const bool shared = words[2] == "shared";
-  const Place world = place_in(MPI_COMM_WORLD);
-  MPI_Comm node = MPI_COMM_NULL;
-  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &node);
-  const int first_of_node = place_in(node).rank == 0;
-  int nodes = 0;
-  // Not an allreduce: some of SMPI's algorithms, forced on all allreduces, sum one element wrongly.
-  MPI_Reduce(&first_of_node, &nodes, 1, MPI_INT, MPI_SUM, 0, MPI_COMM_WORLD);
+  void deallocate(void* pointer, std::size_t) noexcept override { SMPI_SHARED_FREE(pointer); }
+};
 
-  Buffer in(count, shared), out(count, shared);
-  if (!shared) {
-    for (std::size_t i = 0; i < count; ++i) in.data()[i] = term(world.rank, i);
+/// Ranks node by node, nodes rack by rack, as the host file of the run says.
+comm::Topology topology_of(int ranks, int ranks_per_node, const std::string& rack_nodes) {
+  std::vector<comm::Place> places;
+  std::istringstream text(rack_nodes);
+  int node = 0, rack = 0;
+  for (std::string nodes; std::getline(text, nodes, ','); ++rack) {
+    for (const int end = node + std::stoi(nodes); node < end; ++node) {
+      for (int r = 0; r < ranks_per_node && static_cast<int>(places.size()) < ranks; ++r) {
+        places.push_back({std::to_string(rack), std::to_string(node), -1});
+      }
+    }
   }
-  MPI_Op op = MPI_SUM;
-  if (shared) MPI_Op_create(add_nothing, 1, &op);
+  if (static_cast<int>(places.size()) != ranks) throw std::invalid_argument("too few nodes");
+  return comm::arrange(places);
+}
+
+struct Options {
+  std::size_t count = 0;
+  int repeats = 1;
+  bool shared = false;
+  int ranks_per_node = 1;
+  std::string rack_nodes;
+  std::vector<std::string> plans;
+};
+
+Options parse(const std::vector<std::string>& words) {
+  if (words.size() < 5 || (words[2] != "check" && words[2] != "shared")) {
+    throw std::invalid_argument(
+        "usage: allreduce COUNT REPEATS check|shared RANKS_PER_NODE NODES_OF_RACK,... [PLAN...]");
+  }
+  return {std::stoull(words[0]),
+          std::stoi(words[1]),
+          words[2] == "shared",
+          std::stoi(words[3]),
+          words[4],
+          {words.begin() + 5, words.end()}};
+}
+
+void fill(Buffer& x, std::size_t count, int rank) {
+  for (std::size_t i = 0; i < count; ++i) x.data()[i] = term(rank, i);
+}
+
+/// Times `sum` of x, whatever makes it, and prints the line of `plan`.
+void measure(const Options& options, const comm::Communicator& world, int nodes, Buffer& x,
+             const std::string& plan, const std::function<void()>& sum) {
   std::string seconds;
-  for (int repeat = 0; repeat < std::stoi(words[1]); ++repeat) {
+  for (int repeat = 0; repeat < options.repeats; ++repeat) {
+    if (!options.shared) fill(x, options.count, world.rank());
     char text[32];
-    std::snprintf(text, sizeof text, "%s%.9f", repeat == 0 ? "" : ", ",
-                  allreduce_once(in, out, count, op));
+    std::snprintf(text, sizeof text, "%s%.9f", repeat == 0 ? "" : ", ", time_once(sum));
     seconds += text;
-    if (!shared) check(out.data(), count, world.size);
+    if (!options.shared) check(x.data(), options.count, world.size());
   }
-  if (world.rank == 0) {
-    std::printf(R"({"ranks": %d, "nodes": %d, "count": %zu, "seconds": [%s]})"
-                "\n",
-                world.size, nodes, count, seconds.c_str());
-    std::fflush(stdout);
+  if (world.rank() != 0) return;
+  std::printf(R"({"ranks": %d, "nodes": %d, "count": %zu, "plan": "%s", "seconds": [%s]})"
+              "\n",
+              world.size(), nodes, options.count, plan.c_str(), seconds.c_str());
+  std::fflush(stdout);
+}
+
+void run(const Options& options) {
+  const auto world =
+      comm::make_mpi_communicator(MPI_COMM_WORLD, false, std::make_shared<comm::MpiShared>());
+  const comm::Topology topology =
+      topology_of(world->size(), options.ranks_per_node, options.rack_nodes);
+  Buffer x(options.count, options.shared);
+  if (options.plans.empty()) {
+    MPI_Op op = MPI_SUM;
+    if (options.shared) MPI_Op_create(add_nothing, 1, &op);
+    Buffer in(options.count, options.shared);
+    measure(options, *world, topology.nodes, x, "mpi", [&] {
+      if (!options.shared) std::copy_n(x.data(), options.count, in.data());
+      MPI_Allreduce(in.data(), x.data(), static_cast<int>(options.count), MPI_FLOAT, op,
+                    MPI_COMM_WORLD);
+    });
+  }
+  SharedMemory memory;
+  for (const std::string& text : options.plans) {
+    const comm::PlanChoice plan = comm::parse_plan(text);
+    comm::ScheduleOptions how{.segment_bytes = plan.segment_bytes, .limit_seconds = 0};
+    if (options.shared) how.memory = &memory;
+    comm::ScheduleRunner runner(*world, topology.order, plan.levels, how);
+    const auto tensor = core::Tensor::borrow(x.data(), {static_cast<std::int64_t>(options.count)},
+                                             core::DType::f32);
+    measure(options, *world, topology.nodes, x, text, [&] { runner.start(tensor).wait(); });
   }
 }
 
@@ -121,10 +183,12 @@ void run(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   try {
-    run({argv + 1, argv + argc});
+    run(parse({argv + 1, argv + argc}));
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "allreduce: rank %d: %s\n", place_in(MPI_COMM_WORLD).rank, error.what());
+    std::fprintf(stderr, "allreduce: rank %d: %s\n", rank, error.what());
     std::fflush(stderr);
     MPI_Abort(MPI_COMM_WORLD, 1);
   }

@@ -17,7 +17,7 @@ namespace isaribi::comm {
 namespace {
 
 constexpr std::int64_t kLargestSegment = std::int64_t{1} << 29;  // bytes: MPI counts are int
-constexpr std::size_t kKeptSchedules = 64;
+constexpr std::size_t kKeptSchedules = 64, kSpare = 16;
 constexpr int kAnnouncementTag = 0;
 constexpr double kGrace = 2;  // seconds that a rank with an error waits to learn the reason
 
@@ -54,8 +54,8 @@ struct Run {
   int round = 0;             ///< the first that is not received
   std::vector<int> missing;  ///< receives, by round
   int sends_left = 0;
-  std::vector<Slot> slots;                    ///< of the receives
-  std::vector<std::byte> incoming, outgoing;  ///< what slots and narrow sends point into
+  std::vector<Slot> slots;          ///< of the receives
+  core::Tensor incoming, outgoing;  ///< u8: what slots and narrow sends point into
   std::size_t outgoing_used = 0;
 };
 
@@ -84,6 +84,8 @@ struct ScheduleRunner::Impl {
   std::shared_ptr<Operation> start(core::Tensor buffer);
   void announce(const std::shared_ptr<Operation>& operation);
   std::shared_ptr<const Schedule> schedule_of(std::int64_t count);
+  core::Tensor take_memory(std::int64_t bytes);
+  void give_back(core::Tensor& memory);
   void enter(Run& run);
   void post_receives(Run& run);
   void post_sends(Run& run);
@@ -118,6 +120,7 @@ struct ScheduleRunner::Impl {
   std::map<std::int64_t, std::shared_ptr<const Schedule>> schedules;  ///< by segment length
   std::vector<Lane> lanes;                                            ///< by stage
   std::vector<std::int64_t> sent;                                     ///< bytes, by level
+  std::vector<core::Tensor> spare;                                    ///< memory, by size
   std::deque<std::unique_ptr<Run>> runs;                              ///< in order
   std::deque<std::shared_ptr<Operation>> operations;                  ///< unfinished
   std::int64_t next_operation = 0, next_segment = 0;
@@ -183,6 +186,26 @@ void ScheduleRunner::Impl::compare(const Operation& operation) const {
                         "of the program, or ranks with different decks");
 }
 
+// Kept from stage to stage: fresh pages would cost more than the sum.
+core::Tensor ScheduleRunner::Impl::take_memory(std::int64_t bytes) {
+  for (core::Tensor& t : spare) {
+    if (t.count() < bytes) continue;
+    core::Tensor found = std::exchange(t, spare.back());
+    spare.pop_back();
+    return found;
+  }
+  return core::Tensor({bytes}, core::DType::u8, *options.memory);
+}
+
+void ScheduleRunner::Impl::give_back(core::Tensor& memory) {
+  if (!memory.defined()) return;
+  spare.push_back(std::exchange(memory, {}));
+  // The largest ones serve everyone.
+  std::sort(spare.begin(), spare.end(),
+            [](const core::Tensor& a, const core::Tensor& b) { return a.count() < b.count(); });
+  if (spare.size() > kSpare) spare.erase(spare.begin());
+}
+
 void ScheduleRunner::Impl::enter(Run& run) {
   const Stage& stage = run.schedule->stages[run.stage];
   if (stage.gather && run.stage == lanes.size() / 2) {
@@ -205,15 +228,15 @@ void ScheduleRunner::Impl::post_receives(Run& run) {
   const bool in_place = stage.gather && !sums.narrow();
   std::int64_t bytes = 0;
   for (const Message& m : stage.receives) bytes += sums.wire_bytes(m.end - m.begin);
-  if (!in_place) run.incoming.resize(static_cast<std::size_t>(bytes));
+  if (!in_place) run.incoming = take_memory(bytes);
   if (sums.narrow()) {
     bytes = 0;
     for (const Message& m : stage.sends) bytes += sums.wire_bytes(m.end - m.begin);
-    run.outgoing.resize(static_cast<std::size_t>(bytes));
+    run.outgoing = take_memory(bytes);
     run.outgoing_used = 0;
   }
   run.slots.clear();
-  std::byte* slot = run.incoming.data();
+  auto* slot = in_place ? nullptr : static_cast<std::byte*>(run.incoming.raw());
   for (const Message& m : stage.receives) {
     const std::int64_t length = sums.wire_bytes(m.end - m.begin);
     run.slots.push_back({&m, in_place ? sums.at(run.data, m.begin) : slot});
@@ -235,7 +258,7 @@ void ScheduleRunner::Impl::post_sends(Run& run) {
     const std::int64_t length = sums.wire_bytes(m->end - m->begin);
     const std::byte* from = sums.at(run.data, m->begin);
     if (sums.narrow()) {
-      std::byte* to = run.outgoing.data() + run.outgoing_used;
+      std::byte* to = static_cast<std::byte*>(run.outgoing.raw()) + run.outgoing_used;
       run.outgoing_used += static_cast<std::size_t>(length);
       sums.put_out({&*m, to}, run.data);
       from = to;
@@ -260,6 +283,8 @@ void ScheduleRunner::Impl::advance(Run& run) {
   }
   if (run.round < stage.rounds || run.sends_left > 0) return;
   --lanes[run.stage].inside;
+  give_back(run.incoming);
+  give_back(run.outgoing);
   if (++run.stage < lanes.size()) {
     lanes[run.stage].waiting[run.sequence] = &run;
   } else {

@@ -27,6 +27,8 @@ struct ScheduleOptions {
   int first_wire_level = 0;
   /// test() and wait() give up on other ranks after this long; 0: never.
   double limit_seconds = 300;
+  /// Where messages wait to be added; must outlive the runner.
+  core::MemoryResource* memory = &core::host_memory();
 };
 
 class ScheduleRunner {
