@@ -9,8 +9,11 @@
 #include <memory>
 
 #include "app/job.hpp"
+#include "app/machine_file.hpp"
+#include "app/verbs/plan_allreduce.hpp"
 #include "app/verbs/plan_kfac.hpp"
 #include "app/verbs/verbs.hpp"
+#include "comm/allreduce/plan_choice.hpp"
 #include "nn/graph.hpp"
 #include "optim/optimizer.hpp"
 
@@ -24,6 +27,8 @@ struct PlanOptions {
   std::vector<std::int64_t> sample;
   std::int64_t samples = 0, classes = 0;
   double gigabytes = 10;
+  std::string topology, bytes = "100M";
+  int shown = 20;
 };
 
 /// The training set: of the file, or as the command line describes it.
@@ -150,6 +155,14 @@ void schedule_table(const train::Config& config, const data::DatasetInfo& info,
 }
 
 core::ExitCode plan_verb(const PlanOptions& options, Session& session) {
+  if (options.deck.empty()) {
+    if (options.topology.empty())
+      throw core::UsageError("plan needs a deck, or a machine: --topology FILE",
+                             "isaribi plan --help shows examples");
+    allreduce_table(read_machine_file(options.topology), static_cast<int>(options.ranks),
+                    comm::parse_bytes(options.bytes), options.shown, session.log);
+    return core::ExitCode::ok;
+  }
   Deck deck = read_deck(session, options.deck, options.overrides);
   // A plan needs no data: what check() wants of the paths is met by the command line.
   if (deck.config().data.train.empty()) deck.override_with("data/train=(none)");
@@ -178,6 +191,13 @@ core::ExitCode plan_verb(const PlanOptions& options, Session& session) {
                session.log);
   }
   schedule_table(config, info, options, session.log);
+  if (!options.topology.empty()) {
+    session.log.info("");
+    allreduce_table(read_machine_file(options.topology), static_cast<int>(options.ranks),
+                    graph.parameter_count() * static_cast<std::int64_t>(core::size_of(
+                                                  core::parse_dtype(config.train.gradient_type))),
+                    options.shown, session.log);
+  }
   return core::ExitCode::ok;
 }
 
@@ -189,8 +209,9 @@ void add_plan(CLI::App& app, Command& chosen) {
       app, "plan", "What a run needs: shapes, memory, traffic, checkpoint size; runs nothing",
       "isaribi plan inputs/fashion_mnist/resnet14_sgd.toml --ranks 1024 data/batch=16384\n"
       "isaribi plan inputs/fashion_mnist/lenet_kfac.toml --ranks 16 kfac/placement=hybrid\n"
+      "isaribi plan --ranks 2048 --topology jobscripts/machines/abci_v.toml --bytes 100M\n"
       "isaribi plan deck.toml --sample 224,224,3 --samples 1281167 --classes 1000");
-  verb->add_option("deck", options->deck, "TOML file")->required();
+  verb->add_option("deck", options->deck, "TOML file; none: only the allreduce of --topology");
   verb->add_option("overrides", options->overrides, "block/key=value, as many as needed");
   verb->add_option("--ranks", options->ranks, "Number of MPI ranks")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
@@ -202,6 +223,12 @@ void add_plan(CLI::App& app, Command& chosen) {
       ->check(CLI::PositiveNumber);
   verb->add_option("--bandwidth", options->gigabytes,
                    "GB/s that a rank sends, for predicted times (10)")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--topology", options->topology,
+                   "Machine file: the predicted time of every hierarchy of --ranks on it");
+  verb->add_option("--bytes", options->bytes,
+                   "With --topology and no deck: bytes to sum (default: 100M)");
+  verb->add_option("--show", options->shown, "With --topology: hierarchies to list (default: 20)")
       ->check(CLI::PositiveNumber);
   verb->add_option("--classes", options->classes, "Number of classes")->check(CLI::PositiveNumber);
   verb->callback([&chosen, options] {
