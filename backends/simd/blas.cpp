@@ -10,9 +10,7 @@ void strsm_(const char*, const char*, const char*, const char*, const int*, cons
             const float*, const float*, const int*, float*, const int*);
 void dtrsm_(const char*, const char*, const char*, const char*, const int*, const int*,
             const double*, const double*, const int*, double*, const int*);
-void spotrf_(const char*, const int*, float*, const int*, int*);
 void dpotrf_(const char*, const int*, double*, const int*, int*);
-void spotri_(const char*, const int*, float*, const int*, int*);
 void dpotri_(const char*, const int*, double*, const int*, int*);
 void ssyevd_(const char*, const char*, const int*, float*, const int*, float*, float*, const int*,
              int*, const int*, int*);
@@ -54,24 +52,10 @@ void trsm(char side, char uplo, char trans, std::int64_t m, std::int64_t n, cons
   dtrsm_(&side, &uplo, &trans, "N", &im, &in, &one, a, &ia, b, &ib);
 }
 
-int potrf(char uplo, std::int64_t n, float* a, std::int64_t lda) {
-  const int in = to_int(n), ia = to_int(lda);
-  int info = 0;
-  spotrf_(&uplo, &in, a, &ia, &info);
-  return info;
-}
-
 int potrf(char uplo, std::int64_t n, double* a, std::int64_t lda) {
   const int in = to_int(n), ia = to_int(lda);
   int info = 0;
   dpotrf_(&uplo, &in, a, &ia, &info);
-  return info;
-}
-
-int potri(char uplo, std::int64_t n, float* a, std::int64_t lda) {
-  const int in = to_int(n), ia = to_int(lda);
-  int info = 0;
-  spotri_(&uplo, &in, a, &ia, &info);
   return info;
 }
 

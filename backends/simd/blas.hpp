@@ -18,11 +18,9 @@ void trsm(char side, char uplo, char trans, std::int64_t m, std::int64_t n, cons
 void trsm(char side, char uplo, char trans, std::int64_t m, std::int64_t n, const double* a,
           std::int64_t lda, double* b, std::int64_t ldb);
 /// Cholesky of the `uplo` triangle. @return LAPACK's info.
-int potrf(char uplo, std::int64_t n, float* a, std::int64_t lda);
 int potrf(char uplo, std::int64_t n, double* a, std::int64_t lda);
 /// Inverse from the `uplo` triangle of a Cholesky factor, into that triangle. @return LAPACK's
 /// info.
-int potri(char uplo, std::int64_t n, float* a, std::int64_t lda);
 int potri(char uplo, std::int64_t n, double* a, std::int64_t lda);
 /// Eigenvalues w (ascending) and eigenvectors (columns of A) of the `uplo` triangle, divide and
 /// conquer. Without `work` (lwork or liwork -1) writes the sizes it wants to *work and *iwork.

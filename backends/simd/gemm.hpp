@@ -34,4 +34,7 @@ void multiply(const Product& p, Context& context);
 /// triangle are computed, then mirrored, so that both triangles are bitwise equal.
 void multiply_symmetric(const Product& p, Context& context);
 
+/// The upper triangle of c [n, n] (rows of n elements) from its lower one.
+void mirror_lower(float* c, std::int64_t n, Context& context);
+
 }  // namespace isaribi::simd

@@ -200,6 +200,15 @@ struct FactorTile {
   bool add;
 };
 
+inline constexpr int kTriangle = 64;  ///< rows of a diagonal block of Cholesky, at most
+
+/// A diagonal block: element (i, j), j <= i, is a[i a_row + j].
+struct TriangleBlock {
+  float* a;
+  ptrdiff_t a_row, n;  ///< n <= kTriangle
+  float* inverse;      ///< [n][kTriangle], 0 above the diagonal: of invert_triangle only
+};
+
 /// Everything one ISA level offers.
 struct Kernels {
   const char* isa;
@@ -219,6 +228,11 @@ struct Kernels {
   bool (*weight_pair)(int runs, int run, int vectors);
   void (*depthwise_output)(const DepthwiseRows&, const DepthwiseOutput&);
   void (*depthwise_gradient)(const DepthwiseRows&, const DepthwiseGradient&);
+
+  /// a = L with L L^T = a; k > 0 when pivot k (from 1) is not positive, a is then as it was.
+  int (*cholesky_block)(const TriangleBlock&);
+  /// inverse = L^-1; k > 0 when element k (from 1) of the diagonal is 0.
+  int (*invert_triangle)(const TriangleBlock&);
 
   void (*factor_tile)(const FactorTile&);
   /// Sums and differences of rows x, x + row, .. x + 3 row, as factor_pairs.hpp names them.

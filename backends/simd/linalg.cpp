@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// f32 products run on our own tiles (gemm.cpp); the rest is BLAS and LAPACK. Row-major operands are
-// handed to column-major BLAS: a row-major matrix is the transpose of the same memory read
-// column-major, so C = A B becomes C^T = B^T A^T and lower triangles become upper ones.
+// f32 products and Cholesky run on our own tiles (gemm.cpp, cholesky.cpp); the rest is BLAS and
+// LAPACK. Row-major operands are handed to column-major BLAS: a row-major matrix is the transpose
+// of the same memory read column-major, so C = A B becomes C^T = B^T A^T and lower triangles become
+// upper ones.
 #include "backends/simd/linalg.hpp"
 
 #include <algorithm>
 
 #include "backends/simd/blas.hpp"
+#include "backends/simd/cholesky.hpp"
 #include "backends/simd/gemm.hpp"
 #include "backends/simd/parallel.hpp"
 
@@ -102,26 +104,18 @@ void run_syrk_f32(const api::Syrk& args, Context& context) {
                      context);
 }
 
-template <typename T>
-int run_cholesky(const api::Cholesky& args) {
-  const std::int64_t n = args.a.shape()[0];
-  if (n == 0) return 0;
-  T* a = args.a.data<T>();
+int run_cholesky_f64(double* a, std::int64_t n) {
   int info = blas::potrf('U', n, a, n);
   // OpenBLAS takes the root of a NaN pivot and goes on, where LAPACK stops.
   for (std::int64_t i = 0; info == 0 && i < n; ++i) {
-    if (!(a[i * n + i] > T(0))) info = static_cast<int>(i) + 1;
+    if (!(a[i * n + i] > 0.0)) info = static_cast<int>(i) + 1;
   }
-  for (std::int64_t i = 0; i < n; ++i) std::fill(a + i * n + i + 1, a + (i + 1) * n, T(0));
+  for (std::int64_t i = 0; i < n; ++i) std::fill(a + i * n + i + 1, a + (i + 1) * n, 0.0);
   return info;
 }
 
 /// potri writes one triangle, which is mirrored.
-template <typename T>
-int run_cholesky_inverse(const api::CholeskyInverse& args) {
-  const std::int64_t n = args.a.shape()[0];
-  if (n == 0) return 0;
-  T* a = args.a.data<T>();
+int run_cholesky_inverse_f64(double* a, std::int64_t n) {
   const int info = blas::potri('U', n, a, n);
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int64_t j = 0; j < i; ++j) a[j * n + i] = a[i * n + j];
@@ -191,13 +185,18 @@ void Linalg::do_syrk(const api::Syrk& args) {
 }
 
 int Linalg::do_cholesky(const api::Cholesky& args) {
-  return args.a.dtype() == core::DType::f64 ? run_cholesky<double>(args)
-                                            : run_cholesky<float>(args);
+  const std::int64_t n = args.a.shape()[0];
+  if (n == 0) return 0;
+  return args.a.dtype() == core::DType::f64 ? run_cholesky_f64(args.a.data<double>(), n)
+                                            : cholesky_f32(args.a.data<float>(), n, context_);
 }
 
 int Linalg::do_cholesky_inverse(const api::CholeskyInverse& args) {
-  return args.a.dtype() == core::DType::f64 ? run_cholesky_inverse<double>(args)
-                                            : run_cholesky_inverse<float>(args);
+  const std::int64_t n = args.a.shape()[0];
+  if (n == 0) return 0;
+  return args.a.dtype() == core::DType::f64
+             ? run_cholesky_inverse_f64(args.a.data<double>(), n)
+             : cholesky_inverse_f32(args.a.data<float>(), n, context_);
 }
 
 int Linalg::do_symmetric_eigen(const api::SymmetricEigen& args) {

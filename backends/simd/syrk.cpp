@@ -139,21 +139,21 @@ void add_slices(const Product& p, const Kernels& kernels, float* partial, std::i
 
 /// C's upper triangle from its lower one, rows [begin, end) of the upper one: a line of cache of
 /// the lower rows at a time.
-void mirror(const Product& p, const Kernels& kernels, Range r) {
+void mirror(float* c, std::int64_t c_row, std::int64_t n, const Kernels& kernels, Range r) {
   constexpr std::int64_t kEight = 8;
   for (std::int64_t i = r.begin; i < r.end; i += kLine) {
     const std::int64_t rows = std::min(kLine, r.end - i);
     const auto by_element = [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t y = i; y < i + rows; ++y) {
         for (std::int64_t x = std::max(begin, y + 1); x < end; ++x)
-          p.c[y * p.c_row + x] = p.c[x * p.c_row + y];
+          c[y * c_row + x] = c[x * c_row + y];
       }
     };
-    std::int64_t x = std::min(p.n, i + kLine);
+    std::int64_t x = std::min(n, i + kLine);
     by_element(i, x);
-    for (; x + kEight <= p.n; x += kEight)
-      kernels.transpose_eight(p.c + x * p.c_row + i, p.c_row, rows, p.c_row, p.c + i * p.c_row + x);
-    by_element(x, p.n);
+    for (; x + kEight <= n; x += kEight)
+      kernels.transpose_eight(c + x * c_row + i, c_row, rows, c_row, c + i * c_row + x);
+    by_element(x, n);
   }
 }
 
@@ -192,8 +192,12 @@ void multiply_symmetric(const Product& p, Context& context) {
       for (std::int64_t i = thread; i < p.n; i += team) add_slices(p, kernels, partial, slices, i);
     }
 #pragma omp barrier
-    mirror(p, kernels, share(p.n, thread, team, 16));
+    mirror(p.c, p.c_row, p.n, kernels, share(p.n, thread, team, 16));
   }
+}
+
+void mirror_lower(float* c, std::int64_t n, Context& context) {
+  parallel_ranges(n, n * n / 2, kLine, [&](Range r) { mirror(c, n, n, context.kernels(), r); });
 }
 
 }  // namespace isaribi::simd

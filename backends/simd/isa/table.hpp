@@ -10,6 +10,7 @@
 #include "backends/simd/isa/gemm_tile.hpp"
 #include "backends/simd/isa/passes.hpp"
 #include "backends/simd/isa/pooling.hpp"
+#include "backends/simd/isa/triangle.hpp"
 #include "backends/simd/isa/weight_tile.hpp"
 #include "backends/simd/kernels.hpp"
 
@@ -28,6 +29,8 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.gather_row = gather_row;
   k.weight_tile = weight_tile;
   k.weight_pair = weight_pair;
+  k.cholesky_block = cholesky_block;
+  k.invert_triangle = invert_triangle;
   k.factor_tile = factor_tile;
   k.pair_rows = pair_rows;
   k.widen_add = widen_add;
