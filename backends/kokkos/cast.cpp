@@ -57,12 +57,11 @@ void run_pack_triangle(const Queue& queue, Index n, const T* full, T* packed) {
   for_elements(
       queue, "pack_triangle", n * (n + 1) / 2, KOKKOS_LAMBDA(Index begin, Index end) {
         Index i = packed_row(begin), j = begin - i * (i + 1) / 2;
-        for (Index k = begin; k < end; ++k) {
-          packed[k] = full[i * n + j];
-          if (++j > i) {
-            j = 0;
-            ++i;
-          }
+        for (Index k = begin; k < end; ++i, j = 0) {  // row by row
+          const Index count = Kokkos::min(i + 1 - j, end - k);
+          const T* row = full + i * n + j;
+          for (Index c = 0; c < count; ++c) packed[k + c] = row[c];
+          k += count;
         }
       });
 }

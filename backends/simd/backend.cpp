@@ -29,6 +29,8 @@ bool owns(api::Op op, core::DType type) {
     case Op::triangular_solve:
     case Op::axpby:
     case Op::fill:
+    case Op::concat:
+    case Op::split:
       return type == core::DType::f32 || type == core::DType::f64;
     case Op::conv_forward:
     case Op::conv_backward_data:

@@ -3,6 +3,9 @@
 // whose size is fixed, added in order, so that the result does not depend on the threads.
 #include "backends/simd/elementwise.hpp"
 
+#include <cstring>
+#include <vector>
+
 #include "backends/simd/norm.hpp"
 #include "backends/simd/parallel.hpp"
 
@@ -16,15 +19,39 @@ void flat(std::int64_t n, const Body& body) {
   parallel_ranges(n, n, kGrain, body);
 }
 
-/// Small gradients and statistics in f64, mixed with f32.
+/// Gradients and statistics in f64, mixed with f32.
 template <typename X, typename Y>
 void axpby_in_double(const api::Axpby& args) {
   const X* x = args.x.data<X>();
   Y* y = args.y.data<Y>();
-  flat(args.x.count(), [&](Range r) {
-    for (std::int64_t i = r.begin; i < r.end; ++i) {
-      const double sum = args.alpha * static_cast<double>(x[i]);
-      y[i] = static_cast<Y>(args.beta == 0.0 ? sum : sum + args.beta * static_cast<double>(y[i]));
+  const double alpha = args.alpha, beta = args.beta;
+  flat(args.x.count(), [=](Range r) {
+    if (beta == 0.0) {
+      for (std::int64_t i = r.begin; i < r.end; ++i)
+        y[i] = static_cast<Y>(alpha * static_cast<double>(x[i]));
+      return;
+    }
+    for (std::int64_t i = r.begin; i < r.end; ++i)
+      y[i] = static_cast<Y>(alpha * static_cast<double>(x[i]) + beta * static_cast<double>(y[i]));
+  });
+}
+
+/// Columns of a wide matrix, as bytes per row: body(wide row, narrow row, bytes) for each part.
+template <class Body>
+void side_by_side(const core::Tensor& wide, const std::vector<core::Tensor>& parts,
+                  const Body& body) {
+  const auto size = static_cast<std::int64_t>(core::size_of(wide.dtype()));
+  const std::int64_t all = wide.shape().back() * size;
+  if (all == 0) return;
+  auto* base = static_cast<std::byte*>(wide.raw());
+  parallel_ranges(wide.count() * size / all, wide.count(), 1, [&](Range r) {
+    std::int64_t first = 0;
+    for (const core::Tensor& part : parts) {
+      const std::int64_t bytes = part.shape().back() * size;
+      auto* narrow = static_cast<std::byte*>(part.raw());
+      for (std::int64_t row = r.begin; row < r.end; ++row)
+        body(base + row * all + first, narrow + row * bytes, static_cast<std::size_t>(bytes));
+      first += bytes;
     }
   });
 }
@@ -136,11 +163,15 @@ void Elementwise::do_bias_gradient(const api::BiasGradient& args) {
 }
 
 void Elementwise::do_concat(const api::Concat& args) {
-  context_.fall_back(api::Op::concat, args.y).elementwise().concat(args);
+  side_by_side(args.y, args.parts, [](std::byte* wide, const std::byte* narrow, std::size_t bytes) {
+    std::memcpy(wide, narrow, bytes);
+  });
 }
 
 void Elementwise::do_split(const api::Split& args) {
-  context_.fall_back(api::Op::split, args.x).elementwise().split(args);
+  side_by_side(args.x, args.parts, [](const std::byte* wide, std::byte* narrow, std::size_t bytes) {
+    std::memcpy(narrow, wide, bytes);
+  });
 }
 
 double Elementwise::do_dot(const core::Tensor& a, const core::Tensor& b) {

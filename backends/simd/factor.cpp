@@ -12,6 +12,19 @@ namespace {
 
 constexpr std::int64_t kTile = 16;  // rows and columns mirrored at once
 
+/// Rows [begin, end) of one tile of the sums, all lanes, into `tile` (rows of kTile).
+void sum_lanes(const double* from, std::int64_t n, const FactorSums& sums, std::int64_t lane,
+               Range rows, Range columns, double* tile) {
+  const std::int64_t count = columns.end - columns.begin;
+  for (std::int64_t i = rows.begin; i < rows.end; ++i, tile += kTile) {
+    const double* row = from + i * n + columns.begin;
+    for (std::int64_t j = 0; j < count; ++j) tile[j] = row[j];
+    for (std::int64_t l = 1; l < sums.lanes; ++l) {
+      for (std::int64_t j = 0; j < count; ++j) tile[j] += row[l * lane + j];
+    }
+  }
+}
+
 /// a = (a +) scale sums for one tile [i0, i1) x [j0, j1) of the upper triangle, and its mirror
 /// image.
 template <typename T>
@@ -20,15 +33,25 @@ void store_tile(const FactorPlan& p, const FactorSums& sums, std::int64_t group,
   const std::int64_t n = p.length, lane = p.groups * n * n;
   const double* from = sums.data + group * n * n;
   T* to = a + group * n * n;
-  for (std::int64_t i = rows.begin; i < rows.end; ++i) {
-    for (std::int64_t j = std::max(i, columns.begin); j < columns.end; ++j) {
-      // The last row, of the constant 1, is summed as a row; everything else above the diagonal.
-      const std::int64_t at = p.bias && j == n - 1 ? j * n + i : i * n + j;
+  double tile[kTile * kTile];
+  sum_lanes(from, n, sums, lane, rows, columns, tile);
+  if (p.bias && columns.end == n) {  // the last row, of the constant 1, is summed as a row
+    for (std::int64_t i = rows.begin; i < rows.end; ++i) {
       double sum = 0.0;
-      for (std::int64_t l = 0; l < sums.lanes; ++l) sum += from[l * lane + at];
-      const double old = accumulate ? static_cast<double>(to[i * n + j]) : 0.0;
-      to[i * n + j] = to[j * n + i] = static_cast<T>(old + scale * sum);
+      for (std::int64_t l = 0; l < sums.lanes; ++l) sum += from[l * lane + (n - 1) * n + i];
+      tile[(i - rows.begin) * kTile + n - 1 - columns.begin] = sum;
     }
+  }
+  for (std::int64_t i = rows.begin; i < rows.end; ++i) {
+    const double* row = tile + (i - rows.begin) * kTile - columns.begin;
+    for (std::int64_t j = std::max(i, columns.begin); j < columns.end; ++j) {
+      const double old = accumulate ? static_cast<double>(to[i * n + j]) : 0.0;
+      to[i * n + j] = static_cast<T>(old + scale * row[j]);
+    }
+  }
+  for (std::int64_t j = columns.begin; j < columns.end; ++j) {
+    const std::int64_t end = std::min(j, rows.end);
+    for (std::int64_t i = rows.begin; i < end; ++i) to[j * n + i] = to[i * n + j];
   }
 }
 

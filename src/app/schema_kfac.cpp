@@ -22,10 +22,12 @@ void add_curvature(std::vector<Key>& t) {
                [](Config& c) -> Slot { return &c.kfac.sample_fraction; },
                "share of the samples that enter the factors: an approximation below 1",
                {.low = 0, .high = 1, .above_low = true}});
-  t.push_back({"kfac/average",
-               [](Config& c) -> Slot { return &c.kfac.average; },
-               "weight of the past in the averages of factors; 0: the newest alone",
-               {.low = 0, .high = 0.999999}});
+  t.push_back(
+      {"kfac/average",
+       [](Config& c) -> Slot { return &c.kfac.average; },
+       "weight of the past in the averages of factors, with adaptive intervals after factor_every "
+       "steps; 0: the newest alone",
+       {.low = 0, .high = 0.999999}});
   t.push_back({"kfac/factor_type", [](Config& c) -> Slot { return &c.kfac.factor_type; },
                "sums of factors: f64 (the number of ranks does not change them) or f32",
                one_of({"f64", "f32"})});
@@ -73,9 +75,10 @@ void add_times(std::vector<Key>& t) {
                "steps between inverses", from_to(1, 1e9)});
   t.push_back({"kfac/ramp_steps", [](Config& c) -> Slot { return &c.kfac.ramp_steps; },
                "ramp: until intervals are full", from_to(1, 1e12)});
-  t.push_back({"kfac/similarity", [](Config& c) -> Slot { return &c.kfac.similarity; },
-               "adaptive: relative change of a statistic below which it counts as the same",
-               above(0)});
+  t.push_back(
+      {"kfac/similarity", [](Config& c) -> Slot { return &c.kfac.similarity; },
+       "adaptive: relative change of an averaged statistic below which it counts as the same",
+       above(0)});
 }
 
 void add_step(std::vector<Key>& t) {

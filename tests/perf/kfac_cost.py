@@ -36,7 +36,7 @@ def intervals_of(name):
 
 
 def timed(options, root, model, overrides, steps):
-    """(seconds of the steps after the warm-up, CPU seconds of the whole process) of one run."""
+    """(seconds of each line after the warm-up, CPU seconds of the whole process) of one run."""
     with tempfile.TemporaryDirectory(prefix="isaribi-kfac-cost-") as folder:
         command = [str(options.program), "--quiet", "train", str(root / "inputs/fashion_mnist/lenet_sgd.toml"),
                    f"run/dir={folder}/run", f"run/threads={options.threads}", f"model/preset={model}",
@@ -52,7 +52,7 @@ def timed(options, root, model, overrides, steps):
             rows = [json.loads(line) for line in file]
     seconds = [row["seconds"] for row in rows if row["kind"] == "train"]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return sum(seconds[1:]), cpu
+    return seconds[1:], cpu
 
 
 def spread(values):
@@ -65,13 +65,16 @@ def measure_case(options, root, model, name):
              "kfac": [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]}
     steps = -(-options.steps // PERIOD[name]) * PERIOD[name]
     start = {kind: timed(options, root, model, overrides, 0)[1] for kind, overrides in kinds.items()}
-    wall, cpu = {"sgd": [], "kfac": []}, {"sgd": [], "kfac": []}
+    wall, cpu, later = ({"sgd": [], "kfac": []} for _ in range(3))
     for i in range(options.pairs):
         for kind in (("sgd", "kfac"), ("kfac", "sgd"))[i % 2]:
             seconds, used = timed(options, root, model, kinds[kind], steps)
-            wall[kind].append(seconds / steps)
+            wall[kind].append(sum(seconds) / steps)
+            later[kind].append(sum(seconds[len(seconds) // 2:]))
             cpu[kind].append((used - start[kind]) / steps)
     ratio = spread([k / s for s, k in zip(wall["sgd"], wall["kfac"])])
+    if name == "adaptive":  # intervals start at 1: what they have grown to shows in the second half
+        ratio += "  second half " + spread([k / s for s, k in zip(later["sgd"], later["kfac"])])
     line = (f"{model:10s} {options.kind} {name:9s} sgd {1e3 * statistics.median(wall['sgd']):8.2f} ms"
             f"  {options.kind} {1e3 * statistics.median(wall['kfac']):8.2f} ms  ratio {ratio}")
     if options.threads == 1:  # threads that wait for each other use the CPU, too
@@ -107,10 +110,11 @@ def measure_peer(options, root, peer, model, name):
     peer.ask("run", int(inverse))
     start = timed(options, root, model, ours, 0)[1]
     pairs = []
-    for _ in range(options.pairs):
-        theirs = peer.ask("run", steps)
+    for i in range(options.pairs):
+        theirs = peer.ask("run", steps) if i % 2 == 0 else None
         seconds, cpu = timed(options, root, model, ours, steps)
-        pairs.append((seconds / steps, theirs["seconds"] / steps, (cpu - start) / steps, theirs["cpu"] / steps))
+        theirs = theirs or peer.ask("run", steps)
+        pairs.append((sum(seconds) / steps, theirs["seconds"] / steps, (cpu - start) / steps, theirs["cpu"] / steps))
     mine, other = (1e3 * statistics.median(p[i] for p in pairs) for i in (0, 1))
     line = (f"{model:10s} {options.kind} {name:9s} ours {mine:8.2f} ms  peer {other:8.2f} ms"
             f"  peer / ours {spread([p[1] / p[0] for p in pairs])}")

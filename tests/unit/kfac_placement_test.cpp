@@ -105,9 +105,11 @@ TEST_CASE("renewal: fixed, ramped, and as the statistic changes (SP-NGD)") {
 }
 
 TEST_CASE("an unchanging statistic is renewed at Fibonacci distances, a new one at once") {
+  const double average = GENERATE(0.0, 0.95);
   optim::KfacSettings s;
   s.refresh = "adaptive";
   s.inverse = "cholesky";
+  s.average = average;
   const nn::ModelSpec spec = model({layer("linear", {{"features", 2}}, "l")});
   Rig rig(spec, {3}, 4, s, {});
   std::vector<std::int64_t> renewed;
@@ -122,7 +124,35 @@ TEST_CASE("an unchanging statistic is renewed at Fibonacci distances, a new one 
     rig.directions(step);
     if (rig.block("l").a.refresh.last == step) later.push_back(step);
   }
-  CHECK(later == std::vector<std::int64_t>{55, 65, 75});  // 21, halved to 10, kept once, ..
+  if (average == 0) {
+    CHECK(later == std::vector<std::int64_t>{55, 65, 75});  // 21, halved to 10, kept once, ..
+  } else {  // 21, and halved while the average is on its way to the new value
+    CHECK(later == std::vector<std::int64_t>{55, 65, 70, 72, 73, 74, 75});
+  }
+}
+
+TEST_CASE("with adaptive intervals the past of an average fades with steps, not with renewals") {
+  optim::KfacSettings s;
+  s.refresh = "adaptive";
+  s.inverse = "cholesky";
+  s.average = 0.5;
+  s.factor_every = 4;
+  const nn::ModelSpec spec = model({layer("linear", {{"features", 2}}, "l")});
+  Rig rig(spec, {3}, 4, s, {});
+  double expected = 0;
+  std::int64_t last = 0, renewals = 0;
+  for (std::int64_t step = 1; step <= 60; ++step) {
+    for (std::int64_t i = 0; i < rig.x.count(); ++i)
+      Rig::put(rig.x, i, 1 + 0.01 * static_cast<double>(step));
+    rig.directions(step);
+    if (rig.block("l").a.refresh.last != step) continue;
+    const double k = static_cast<double>(++renewals), x = 1 + 0.01 * static_cast<double>(step);
+    const double keep = std::min(1 - 1 / k, std::pow(0.5, static_cast<double>(step - last) / 4));
+    expected = keep * expected + (1 - keep) * x * x;
+    last = step;
+    CHECK(rig.block("l").a.average.data<double>()[0] == Approx(expected).epsilon(1e-12));
+  }
+  CHECK(renewals < 40);
 }
 
 TEST_CASE("damping: towards a target, by the reduction ratio, and up after a refusal") {

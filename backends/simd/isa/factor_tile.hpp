@@ -29,10 +29,10 @@ inline void factor_pixel(const float* a, const float* const (&b)[NV], ptrdiff_t 
 
 template <int NV, int R>
 void factor_tile_of(const FactorTile& t) {
-  // Small tiles sum even and odd pixels apart: a fused multiply-add waits for the one before it.
-  constexpr int kChains = NV * R <= 4 ? 2 : 1;
+  // Small tiles sum neighbouring pixels apart: a fused multiply-add waits for the one before it.
+  constexpr int kChains = NV * R <= 3 ? 4 : NV * R <= 6 ? 2 : 1;
   vf acc[kChains][R][NV];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int c = 0; c < kChains; ++c) {
 #pragma GCC unroll 14
     for (int m = 0; m < R; ++m) {
@@ -51,7 +51,7 @@ void factor_tile_of(const FactorTile& t) {
       ptrdiff_t at = i * t.b_step[0] + j * t.b_step[1];
       ptrdiff_t k = 0;
       for (; k + kChains <= n; k += kChains) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int c = 0; c < kChains; ++c, a += a_step, at += b_step)
           factor_pixel<NV, R>(a, b0, at, last, acc[c]);
       }
@@ -64,7 +64,8 @@ void factor_tile_of(const FactorTile& t) {
     for (int v = 0; v < NV; ++v) {
       float* out = t.acc + (m * NV + v) * kLanes;
       vf sum = acc[0][m][v];
-      if constexpr (kChains == 2) sum = v_add(sum, acc[1][m][v]);
+#pragma GCC unroll 4
+      for (int c = 1; c < kChains; ++c) sum = v_add(sum, acc[c][m][v]);
       v_store(out, t.add ? v_add(v_load(out), sum) : sum);
     }
   }

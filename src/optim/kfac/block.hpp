@@ -24,8 +24,9 @@ struct Statistic {
   core::Tensor local;    ///< sums over this rank's samples, in the backend's memory
   core::Tensor packed;   ///< host: what travels to the owner; lower triangles where symmetric
   core::Tensor average;  ///< host f64, like packed: mean over time, on the owner
-  core::Tensor last, before_last;  ///< like average: the two newest ones, for the adaptive rule
-  std::int64_t updates = 0;        ///< that entered the average
+  core::Tensor last,
+      before_last;           ///< like average: the two newest values of it, for the adaptive rule
+  std::int64_t updates = 0;  ///< that entered the average
   Refresh refresh;
 
   // While a step runs.

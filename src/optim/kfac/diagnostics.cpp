@@ -22,7 +22,7 @@ std::vector<std::vector<double>> spectra(const Statistic& s, std::int64_t groups
   std::vector<std::vector<double>> all;
   const std::int64_t dim = s.shape[1];
   for (std::int64_t k = 0; k < groups; ++k) {
-    const Tensor host = unpacked(s.average, k, dim, 0.0, DType::f64);
+    const Tensor host = unpacked(s.average, k, dim);
     const Tensor a = backend.make(host.shape(), DType::f64), w = backend.make({dim}, DType::f64);
     backend.copy(host, a);
     backend.linalg().symmetric_eigen({.a = a, .w = w});
@@ -83,7 +83,7 @@ Tensor full_matrices(const Statistic& s) {
   const std::int64_t groups = s.shape[0], dim = s.shape[1];
   Tensor all(s.shape, DType::f64);
   for (std::int64_t k = 0; k < groups; ++k) {
-    const Tensor one = unpacked(s.average, k, dim, 0.0, DType::f64);
+    const Tensor one = unpacked(s.average, k, dim);
     std::copy_n(one.data<double>(), one.count(), all.data<double>() + k * dim * dim);
   }
   return all;

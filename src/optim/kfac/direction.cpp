@@ -6,11 +6,20 @@ namespace {
 
 using core::Tensor;
 
-/// `t` in the type of the weights.
-Tensor narrowed(const Tensor& t, core::DType type, api::Backend& backend) {
-  if (t.dtype() == type) return t;
-  const Tensor out = backend.make(t.shape(), type);
-  backend.elementwise().axpby({.alpha = 1.0, .x = t, .beta = 0.0, .y = out});
+/// y = x in the type of y.
+void convert(const Tensor& x, const Tensor& y, api::Backend& backend) {
+  if (x.dtype() == y.dtype()) {
+    backend.copy(x, y);
+  } else {
+    backend.elementwise().axpby({.alpha = 1.0, .x = x, .beta = 0.0, .y = y});
+  }
+}
+
+/// `t` in the type of the weights: itself, or in the room from element `first` of `scratch` on.
+Tensor narrowed(const Tensor& t, const Tensor& scratch, std::int64_t first, api::Backend& backend) {
+  if (t.dtype() == scratch.dtype()) return t;
+  const Tensor out = scratch.reshaped({scratch.count()}).slice(first, t.shape());
+  convert(t, out, backend);
   return out;
 }
 
@@ -81,15 +90,17 @@ void precondition_norm(Block& block, double lambda, api::Backend& backend) {
 }  // namespace
 
 void collect_gradient(Block& block, api::Backend& backend) {
-  const core::DType type = block.gradient.dtype();
-  const Tensor weight = narrowed(block.shape.weight->gradient, type, backend);
-  const Tensor bias =
-      block.shape.bias != nullptr ? narrowed(block.shape.bias->gradient, type, backend) : Tensor();
+  const Tensor& weight = block.shape.weight->gradient;
   if (!block.affine()) {
-    backend.copy(weight, block.gradient.slice(0, weight.shape()));
-    backend.copy(bias, block.gradient.slice(weight.count(), bias.shape()));
+    const Tensor& shift = block.shape.bias->gradient;
+    convert(weight, block.gradient.slice(0, weight.shape()), backend);
+    convert(shift, block.gradient.slice(weight.count(), shift.shape()), backend);
+  } else if (block.shape.bias == nullptr) {
+    convert(weight, block.gradient.reshaped(weight.shape()), backend);
   } else {
-    backend.elementwise().concat({.parts = columns_of(block, weight, bias), .y = block.gradient});
+    const Tensor w = narrowed(weight, block.scratch, 0, backend);
+    const Tensor b = narrowed(block.shape.bias->gradient, block.scratch, weight.count(), backend);
+    backend.elementwise().concat({.parts = columns_of(block, w, b), .y = block.gradient});
   }
 }
 
@@ -109,6 +120,8 @@ void hand_out(const Block& block, const Tensor& weight, const Tensor& bias, api:
   if (!block.affine()) {
     backend.copy(block.direction.slice(0, weight.shape()), weight);
     backend.copy(block.direction.slice(weight.count(), bias.shape()), bias);
+  } else if (!bias.defined()) {
+    backend.copy(block.direction.reshaped(weight.shape()), weight);
   } else {
     backend.elementwise().split({.x = block.direction, .parts = columns_of(block, weight, bias)});
   }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "optim/kfac/packed.hpp"
 
 namespace isaribi::optim::kfac {
 namespace {
@@ -20,14 +21,26 @@ struct Side {
 };
 
 template <typename T>
-void fill_symmetric(const double* packed, double damping, std::int64_t dim, T* full) {
-  for (std::int64_t i = 0; i < dim; ++i) {
-    for (std::int64_t j = 0; j < i; ++j) {
-      const T value = static_cast<T>(*packed++);
-      full[i * dim + j] = full[j * dim + i] = value;
-    }
-    full[i * dim + i] = static_cast<T>(*packed++ + damping);
+void fill_lower(const double* packed, double damping, std::int64_t dim, T* full) {
+  for (std::int64_t i = 0; i < dim; ++i, packed += i) {
+    T* row = full + i * dim;
+    for (std::int64_t j = 0; j < i; ++j) row[j] = static_cast<T>(packed[j]);
+    row[i] = static_cast<T>(packed[i] + damping);
   }
+}
+
+/// Group k of packed lower triangles plus damping I: [dim, dim] of `type` on the host, of which
+/// only the lower triangle is written.
+Tensor lower_of(const Tensor& packed, std::int64_t k, std::int64_t dim, double damping,
+                DType type) {
+  const double* from = packed.data<double>() + k * (dim * (dim + 1) / 2);
+  Tensor full({dim, dim}, type);
+  if (type == DType::f64) {
+    fill_lower(from, damping, dim, full.data<double>());
+  } else {
+    fill_lower(from, damping, dim, full.data<float>());
+  }
+  return full;
 }
 
 Tensor on_host(const Tensor& t, api::Backend& backend) {
@@ -39,17 +52,11 @@ Tensor on_host(const Tensor& t, api::Backend& backend) {
 }
 
 Tensor on_device(const Tensor& host, api::Backend& backend) {
+  if (backend.memory().device().kind == core::Device::Kind::host) return host;
   const Tensor device = backend.make(host.shape(), host.dtype());
   backend.copy(host, device);
   backend.synchronize();
   return device;
-}
-
-bool finite(const Tensor& host) {
-  const auto all = [&](const auto* x) {
-    return std::all_of(x, x + host.count(), [](auto v) { return std::isfinite(v); });
-  };
-  return host.dtype() == DType::f64 ? all(host.data<double>()) : all(host.data<float>());
 }
 
 /// (X + damping I)^-1 of one group by Cholesky, or an undefined tensor when it is not positive
@@ -57,23 +64,23 @@ bool finite(const Tensor& host) {
 Tensor by_cholesky(const Side& side, std::int64_t k, double damping, DType type,
                    api::Backend& backend) {
   const Tensor a =
-      on_device(unpacked(side.statistic.average, k, side.dim(), damping, type), backend);
+      on_device(lower_of(side.statistic.average, k, side.dim(), damping, type), backend);
   if (backend.linalg().cholesky({.a = a}) != 0) return {};
   if (backend.linalg().cholesky_inverse({.a = a}) != 0) return {};
-  return finite(on_host(a, backend)) ? a : Tensor();
+  return all_finite(on_host(a, backend)) ? a : Tensor();
 }
 
 /// Eigenvectors (columns) and eigenvalues of one group in f64; negative ones, which only rounding
 /// makes, become 0. @return false when they were not found.
 bool eigen_of(const Side& side, std::int64_t k, api::Backend& backend, Tensor& vectors,
               Tensor& values) {
-  vectors = on_device(unpacked(side.statistic.average, k, side.dim(), 0.0, DType::f64), backend);
+  vectors = on_device(lower_of(side.statistic.average, k, side.dim(), 0.0, DType::f64), backend);
   const Tensor w = backend.make({side.dim()}, DType::f64);
   if (backend.linalg().symmetric_eigen({.a = vectors, .w = w}) != 0) return false;
   values = on_host(w, backend);
   double* d = values.data<double>();
   for (std::int64_t i = 0; i < side.dim(); ++i) d[i] = std::max(d[i], 0.0);
-  return finite(values) && finite(on_host(vectors, backend));
+  return all_finite(values) && all_finite(on_host(vectors, backend));
 }
 
 /// The same inverse from eigenvalues: V diag(1 / (d + damping)) V^T.
@@ -179,14 +186,11 @@ double mean_diagonal(const Tensor& packed, std::int64_t groups, std::int64_t dim
   return sum / static_cast<double>(groups * dim);
 }
 
-Tensor unpacked(const Tensor& packed, std::int64_t k, std::int64_t dim, double damping,
-                DType type) {
-  const double* from = packed.data<double>() + k * (dim * (dim + 1) / 2);
-  Tensor full({dim, dim}, type);
-  if (type == DType::f64) {
-    fill_symmetric(from, damping, dim, full.data<double>());
-  } else {
-    fill_symmetric(from, damping, dim, full.data<float>());
+Tensor unpacked(const Tensor& packed, std::int64_t k, std::int64_t dim) {
+  Tensor full = lower_of(packed, k, dim, 0.0, DType::f64);
+  double* x = full.data<double>();
+  for (std::int64_t i = 0; i < dim; ++i) {
+    for (std::int64_t j = 0; j < i; ++j) x[j * dim + i] = x[i * dim + j];
   }
   return full;
 }

@@ -24,8 +24,7 @@ void renew_divisors(Block& block, double lambda, api::Backend& backend);
 /// Mean of the diagonal over all groups of a packed symmetric average [groups, dim (dim + 1) / 2].
 double mean_diagonal(const core::Tensor& packed, std::int64_t groups, std::int64_t dim);
 
-/// Full matrices [dim, dim] of group k of a packed average, plus `damping` on the diagonal.
-core::Tensor unpacked(const core::Tensor& packed, std::int64_t k, std::int64_t dim, double damping,
-                      core::DType type);
+/// Group k of a packed average as a full matrix [dim, dim], f64 on the host.
+core::Tensor unpacked(const core::Tensor& packed, std::int64_t k, std::int64_t dim);
 
 }  // namespace isaribi::optim::kfac

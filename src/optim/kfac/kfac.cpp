@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <utility>
 
 #include "core/error.hpp"
 #include "core/timer.hpp"
 #include "optim/kfac/direction.hpp"
 #include "optim/kfac/inverse.hpp"
+#include "optim/kfac/packed.hpp"
 
 namespace isaribi::optim::kfac {
 namespace {
@@ -35,33 +37,6 @@ Placement place_blocks(const KfacSettings& settings, std::vector<Block>& blocks,
       place(parse_scheme(settings.placement), settings.hybrid_fraction, costs, comm.size());
   for (std::size_t i = 0; i < blocks.size(); ++i) blocks[i].owner = placement.owner[i];
   return placement;
-}
-
-/// f(elements) with the elements of `t` as f64 or f32.
-template <typename F>
-auto with_elements(const Tensor& t, F&& f) {
-  const auto n = static_cast<std::size_t>(t.count());
-  return t.dtype() == core::DType::f64 ? f(std::span<const double>(t.data<double>(), n))
-                                       : f(std::span<const float>(t.data<float>(), n));
-}
-
-bool all_finite(const Tensor& t) {
-  return with_elements(t, [](const auto& x) {
-    double sum = 0;  // 0 times what is not finite is not finite, and nothing else is
-    for (const auto v : x) sum += 0.0 * static_cast<double>(v);
-    return std::isfinite(sum);
-  });
-}
-
-/// |x - y| / |y| < alpha in the Frobenius norm of the packed elements.
-bool similar(const Tensor& x, const Tensor& y, double alpha) {
-  double difference = 0, size = 0;
-  for (std::int64_t i = 0; i < x.count(); ++i) {
-    const double d = x.data<double>()[i] - y.data<double>()[i];
-    difference += d * d;
-    size += y.data<double>()[i] * y.data<double>()[i];
-  }
-  return difference < alpha * alpha * size;
 }
 
 }  // namespace
@@ -153,30 +128,27 @@ std::vector<int> Kfac::gradient_owners() const {
   return owners;
 }
 
-// average = e average + (1 - e) new with e = min(1 - 1/k, kfac/average) for the k-th one: the first
-// replaces, and the start has no weight later (Martens & Grosse 2015, section 5).
-Similarity Kfac::take(Statistic& s, double correction) const {
+// The weight of the past after one more renewal. Adaptive intervals differ, so that it is said for
+// kfac/factor_every steps: however often a statistic is renewed, its past fades equally fast.
+double Kfac::weight_of_past(const Statistic& s, std::int64_t step) const {
+  if (settings_.refresh != "adaptive" || s.updates == 0) return settings_.average;
+  const double steps = static_cast<double>(step - s.refresh.last);
+  return std::pow(settings_.average, steps / static_cast<double>(settings_.factor_every));
+}
+
+// average = e average + (1 - e) new with e = min(1 - 1/k, weight of the past) for the k-th one: the
+// first replaces, and the start has no weight later (Martens & Grosse 2015, section 5). SP-NGD
+// compares the statistics that it inverts: here the averages, without averages the newest ones.
+Similarity Kfac::take(Statistic& s, double correction, std::int64_t step) const {
   const double k = static_cast<double>(s.updates + 1);
-  const double keep = std::min(1.0 - 1.0 / k, settings_.average), weigh = (1 - keep) * correction;
-  double* average = s.average.data<double>();
-  with_elements(s.packed, [&](const auto& x) {
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const double fresh = static_cast<double>(x[i]);
-      average[i] = keep == 0 ? correction * fresh : keep * average[i] + weigh * fresh;
-    }
-  });
+  const double keep = std::min(1.0 - 1.0 / k, weight_of_past(s, step));
+  mix(keep, (1 - keep) * correction, s.packed, s.average);
   if (!s.last.defined()) return {};
-  const Tensor fresh(s.average.shape(), core::DType::f64);
-  with_elements(s.packed, [&](const auto& x) {
-    for (std::size_t i = 0; i < x.size(); ++i)
-      fresh.data<double>()[i] = correction * static_cast<double>(x[i]);
-  });
   // What is not there yet is 0, which nothing is similar to.
-  const Similarity same{.to_last = similar(fresh, s.last, settings_.similarity),
-                        .to_both = similar(fresh, s.before_last, settings_.similarity)};
-  s.before_last = s.last;
-  s.last = fresh;
-  return same;
+  const Distances d = compare_and_keep(s.average, s.last, s.before_last);
+  std::swap(s.last, s.before_last);
+  const double bound = settings_.similarity * settings_.similarity;
+  return {.to_last = d.to_last < bound * d.last, .to_both = d.to_before < bound * d.before};
 }
 
 void Kfac::plan_next(Statistic& s, std::int64_t step, std::int64_t adapted) {
@@ -214,7 +186,8 @@ std::string Kfac::renew_statistics(std::int64_t step) {
   for (std::int64_t i = 0; i < n; ++i) {
     const auto& [s, owned] = all[static_cast<std::size_t>(i)];
     if (!s->wanted || !owned) continue;
-    const Similarity same = used > 0 ? take(*s, correction) : Similarity{};  // dp: no samples here
+    const Similarity same =
+        used > 0 ? take(*s, correction, step) : Similarity{};  // dp: no samples here
     intervals.data<double>()[i] = static_cast<double>(adaptive_interval(s->refresh, same));
   }
   if (settings_.refresh == "adaptive") comm_.all_reduce(intervals, comm::ReduceOp::max);

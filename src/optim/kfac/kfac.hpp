@@ -57,7 +57,8 @@ class Kfac final : public Preconditioner {
   };
   std::vector<Entry> statistics();
   std::string renew_statistics(std::int64_t step);
-  Similarity take(Statistic& statistic, double correction) const;
+  double weight_of_past(const Statistic& statistic, std::int64_t step) const;
+  Similarity take(Statistic& statistic, double correction, std::int64_t step) const;
   void plan_next(Statistic& statistic, std::int64_t step, std::int64_t adapted);
   void renew_inverses(std::int64_t step);
   void share_inverses(const std::vector<std::size_t>& renewed);

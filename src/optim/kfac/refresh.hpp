@@ -17,7 +17,8 @@ struct Refresh {
   bool due(std::int64_t step) const { return last == 0 || step >= last + interval; }
 };
 
-/// How a new statistic relates to the two before it.
+/// How an averaged statistic relates to what it was at the last two renewals: |X - Y|_F / |Y|_F <
+/// kfac/similarity (Osawa et al. 2020, who use no averages).
 struct Similarity {
   bool to_last = false;
   bool to_both = false;  ///< counts only with to_last

@@ -15,7 +15,8 @@ struct KfacSettings {
   double sample_fraction = 1.0;          ///< approximation: share of the samples that enter factors
 
   // Averages of the factors over steps.
-  double average = 0.95;  ///< weight of the past once it is long; 0: the newest factor alone
+  double average = 0.95;  ///< weight of the past once it is long; 0: the newest factor alone;
+                          ///< adaptive: after factor_every steps
   std::string factor_type = "f64";  ///< of sums and on the wire: f64, f32
   std::string wire = "full";        ///< full, bf16, f16: factors on the wire
 
@@ -34,7 +35,7 @@ struct KfacSettings {
   std::int64_t factor_every = 10;    ///< steps between factors
   std::int64_t inverse_every = 100;  ///< steps between inverses; adaptive: with their factors
   std::int64_t ramp_steps = 1000;    ///< ramp: intervals grow from 1 over this many steps
-  double similarity = 0.1;           ///< adaptive: relative change that counts as none
+  double similarity = 0.1;  ///< adaptive: relative change of an average that counts as none
 
   // The step.
   double kl_clip = 1e-3;         ///< bound of the KL divergence of a step; 0: none
