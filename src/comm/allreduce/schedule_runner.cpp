@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "comm/agreement.hpp"
 #include "comm/allreduce/message_queue.hpp"
 #include "comm/allreduce/schedule.hpp"
 #include "comm/allreduce/stage_sums.hpp"
@@ -19,7 +20,9 @@ namespace {
 constexpr std::int64_t kLargestSegment = std::int64_t{1} << 29;  // bytes: MPI counts are int
 constexpr std::size_t kKeptSchedules = 64, kSpare = 16;
 constexpr int kAnnouncementTag = 0;
-constexpr double kGrace = 2;  // seconds that a rank with an error waits to learn the reason
+/// Seconds that a rank with an error waits to learn the reason, and that one whose neighbour has
+/// begun leaves to a rank that can name the one who has not.
+constexpr double kGrace = 2;
 
 /// What a rank says about a sum when it starts it; compared by the next rank.
 struct Announcement {
@@ -30,6 +33,28 @@ struct Announcement {
 std::string to_text(const Announcement& a) {
   return "sum " + std::to_string(a.sequence) + " of " + std::to_string(a.count) + " " +
          std::string(core::name_of(static_cast<core::DType>(a.type)));
+}
+
+/// Collective, before anything that depends on the plan. @throws CollectiveError
+std::unique_ptr<Communicator> agreed(std::unique_ptr<Communicator> comm, const RankOrder& order,
+                                     const std::vector<HierarchyLevel>& levels,
+                                     const ScheduleOptions& options) {
+  std::string plan = to_text(levels) + " in segments of " + std::to_string(options.segment_bytes) +
+                     " bytes, window " + std::to_string(options.window);
+  if (options.wire) {
+    plan += ", " + std::string(core::name_of(*options.wire)) + " from level " +
+            std::to_string(options.first_wire_level);
+  }
+  std::uint64_t places = 0xcbf29ce484222325U;  // FNV-1a
+  const auto add = [&](const std::vector<int>& numbers) {
+    for (const int n : numbers) {
+      places = (places ^ static_cast<std::uint64_t>(n)) * 0x100000001b3U;
+    }
+  };
+  add(order.ranks);
+  for (const std::vector<int>& domain : order.domains) add(domain);
+  check_agreement(*comm, {{"plan of the sums", plan}, {"order of ranks", std::to_string(places)}});
+  return comm;
 }
 
 /// A buffer on its way.
@@ -55,6 +80,7 @@ struct Run {
   std::vector<int> missing;  ///< receives, by round
   int sends_left = 0;
   std::vector<Slot> slots;          ///< of the receives
+  std::vector<bool> arrived;        ///< beside slots
   core::Tensor incoming, outgoing;  ///< u8: what slots and narrow sends point into
   std::size_t outgoing_used = 0;
 };
@@ -72,7 +98,7 @@ struct Lane {
 struct ScheduleRunner::Impl {
   Impl(Communicator& world, const RankOrder& order, const std::vector<HierarchyLevel>& levels,
        ScheduleOptions o)
-      : comm(world.duplicate()),
+      : comm(agreed(world.duplicate(), order, levels, o)),
         options(o),
         hierarchy(order, levels),
         scheduler(hierarchy, comm->rank()),
@@ -95,6 +121,7 @@ struct ScheduleRunner::Impl {
   [[noreturn]] void fail(const core::CommError& error);
   void compare(const Operation& operation) const;
   void check_limit(const Operation& operation) const;
+  int awaited(const Operation& operation) const;
 
   const StageSums& sums_of(const Run& run) const {
     const Stage& stage = run.schedule->stages[run.stage];
@@ -236,16 +263,19 @@ void ScheduleRunner::Impl::post_receives(Run& run) {
     run.outgoing_used = 0;
   }
   run.slots.clear();
+  run.arrived.assign(stage.receives.size(), false);
   auto* slot = in_place ? nullptr : static_cast<std::byte*>(run.incoming.raw());
   for (const Message& m : stage.receives) {
     const std::int64_t length = sums.wire_bytes(m.end - m.begin);
     run.slots.push_back({&m, in_place ? sums.at(run.data, m.begin) : slot});
     if (!in_place) slot += length;
     ++run.missing[static_cast<std::size_t>(m.round)];
-    queue.receive(run.slots.back().data, length, m.peer, tag_of(run), [this, &run, &m] {
-      --run.missing[static_cast<std::size_t>(m.round)];
-      advance(run);
-    });
+    queue.receive(run.slots.back().data, length, m.peer, tag_of(run),
+                  [this, &run, &m, at = run.slots.size() - 1] {
+                    run.arrived[at] = true;
+                    --run.missing[static_cast<std::size_t>(m.round)];
+                    advance(run);
+                  });
   }
 }
 
@@ -341,16 +371,31 @@ void ScheduleRunner::Impl::fail(const core::CommError& error) {
   throw error;
 }
 
+// The next rank names one that has not begun; only if all have begun, whoever waits for a message
+// says whose.
 void ScheduleRunner::Impl::check_limit(const Operation& operation) const {
-  if (options.limit_seconds <= 0 || core::now_seconds() - operation.start < options.limit_seconds) {
-    return;
+  if (options.limit_seconds <= 0) return;
+  const double limit = options.limit_seconds + (operation.heard ? kGrace : 0);
+  if (core::now_seconds() - operation.start < limit) return;
+  std::string why = who(previous()) + " has not begun it";
+  if (operation.heard) {
+    const int peer = awaited(operation);
+    why = peer < 0 ? "its own messages do not leave" : "nothing comes from " + who(peer);
   }
-  const std::string silent = operation.heard ? " has" : " has not";
   throw core::CommError(
       who(comm->rank()) + " waits for " + to_text(operation.mine) + " along " + hierarchy.text() +
-          " for " + std::to_string(static_cast<int>(options.limit_seconds)) + " s; " +
-          who(previous()) + silent + " begun it",
+          " for " + std::to_string(static_cast<int>(limit)) + " s; " + why,
       "look for a rank that is stopped, or takes another way through the program");
+}
+
+int ScheduleRunner::Impl::awaited(const Operation& operation) const {
+  for (const auto& run : runs) {
+    if (run->operation.get() != &operation || run->stage >= lanes.size()) continue;
+    const auto first = std::find(run->arrived.begin(), run->arrived.end(), false);
+    if (first == run->arrived.end()) continue;
+    return run->slots[static_cast<std::size_t>(first - run->arrived.begin())].message->peer;
+  }
+  return -1;
 }
 
 class ScheduleRunner::Pending final : public Request::Pending {

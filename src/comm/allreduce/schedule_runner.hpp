@@ -25,7 +25,8 @@ struct ScheduleOptions {
   /// the type of the buffer. Levels below `first_wire_level` send the type of the buffer.
   std::optional<core::DType> wire = std::nullopt;
   int first_wire_level = 0;
-  /// test() and wait() give up on other ranks after this long; 0: never.
+  /// test() and wait() give up on a rank that has not begun a sum after this long, on one that has
+  /// begun but does not send after 2 s more; 0: never.
   double limit_seconds = 300;
   /// Where messages wait to be added; must outlive the runner.
   core::MemoryResource* memory = &core::host_memory();
@@ -34,6 +35,7 @@ struct ScheduleOptions {
 class ScheduleRunner {
  public:
   /// Collective over `comm`, which must outlive it. Its messages are apart from all others.
+  /// @throws CollectiveError naming ranks, hosts and plans where those are not the same.
   ScheduleRunner(Communicator& comm, const RankOrder& order,
                  const std::vector<HierarchyLevel>& levels, ScheduleOptions options = {});
   /// Collective as the destruction of a Communicator.

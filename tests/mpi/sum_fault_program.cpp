@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// A few sums along a hierarchy, and one rank that does not do as the others. Driven by
+// sum_fault.sh.
+//   sum_fault_program FAULT RANK LIMIT_SECONDS [token]
+// FAULT: none, late (but in time), count (one element more), longer (many more), type (as many
+// bytes of another type), fewer (one sum less), more (one sum more), order (two sums exchanged),
+// plan, segment, wire, places (another way to sum), absent (begins all sums, and moves none)
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/agreement.hpp"
+#include "comm/allreduce/schedule_runner.hpp"
+#include "comm/runtime.hpp"
+
+using namespace isaribi;
+
+namespace {
+
+void pause_seconds(int seconds) {
+  timespec rest{seconds, 0};
+  while (nanosleep(&rest, &rest) != 0) {
+  }
+}
+
+int run(comm::Communicator& world, const std::string& fault, bool culprit, double limit_seconds) {
+  const auto is = [&](const char* name) { return culprit && fault == name; };
+  const int ranks = world.size();
+  std::vector<comm::HierarchyLevel> levels{{comm::Exchange::direct, 2},
+                                           {comm::Exchange::ring, (ranks + 1) / 2}};
+  if (is("plan")) levels = {{comm::Exchange::ring, ranks}};
+  comm::RankOrder order = comm::RankOrder::flat(ranks);
+  if (is("places")) std::swap(order.ranks[0], order.ranks[1]);
+  comm::ScheduleOptions options{.segment_bytes = is("segment") ? 400 : 800};
+  options.limit_seconds = limit_seconds;
+  if (is("wire")) options.wire = core::DType::bf16;
+  comm::ScheduleRunner runner(world, order, levels, options);
+
+  std::vector<std::int64_t> counts{1000, 600, 300};
+  if (is("count")) ++counts[1];
+  if (is("longer")) counts[1] = 5000;
+  if (is("fewer")) counts.pop_back();
+  if (is("more")) counts.push_back(300);
+  if (is("order")) std::swap(counts[1], counts[2]);
+  if (is("late")) pause_seconds(1);
+  std::vector<comm::Request> requests;
+  for (std::size_t s = 0; s < counts.size(); ++s) {
+    const core::DType type = is("type") && s == 1 ? core::DType::i32 : core::DType::f32;
+    requests.push_back(runner.start(core::Tensor::zeros({counts[s]}, type)));
+  }
+  if (is("absent")) pause_seconds(60);
+  for (comm::Request& request : requests) request.wait();
+  world.barrier();
+  if (world.is_root()) std::printf("finished\n");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 4) return 2;
+  comm::Runtime runtime = comm::Runtime::mpi(argc, argv);
+  comm::Communicator& world = runtime.world();
+  try {
+    return run(world, argv[1], world.rank() == std::atoi(argv[2]), std::atof(argv[3]));
+  } catch (const comm::CollectiveError& error) {
+    if (world.is_root()) std::fprintf(stderr, "error: %s\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const core::Error& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    world.abort(error.code());
+  }
+}
