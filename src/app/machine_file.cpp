@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
+#include <cmath>
 #include <initializer_list>
 
 #include "core/error.hpp"
@@ -31,8 +33,8 @@ class Reader {
     MachineFile file;
     if (const toml::table* machine = table(root, "machine")) {
       only(*machine, {"ranks_per_node", "nodes_per_rack"}, "machine/");
-      file.ranks_per_node = static_cast<int>(number(*machine, "ranks_per_node", 1e6));
-      file.nodes_per_rack = static_cast<int>(number(*machine, "nodes_per_rack", 1e6));
+      file.ranks_per_node = whole_number(*machine, "ranks_per_node");
+      file.nodes_per_rack = whole_number(*machine, "nodes_per_rack");
     }
     if (const toml::table* links = table(root, "link")) {
       only(*links, {"inside", "node", "rack"}, "link/");
@@ -68,6 +70,12 @@ class Reader {
     if (!value || !(*value > 0) || *value > most)
       refuse(*node, fmt::format("{} is a number above 0 and up to {:g}", name, most));
     return *value;
+  }
+  int whole_number(const toml::table& t, const char* name) const {
+    const double value = number(t, name, 1e6);
+    if (value != std::floor(value))
+      refuse(*t.get(name), fmt::format("{} is a whole number above 0", name));
+    return static_cast<int>(value);
   }
   MachineFile::Link link(const toml::table& links, const char* name) const {
     MachineFile::Link link;
@@ -105,11 +113,14 @@ class Reader {
 comm::MachineModel MachineFile::model(const comm::Topology& topology) const {
   comm::MachineModel machine;
   const auto per_byte = [](const Link& l) { return l.bytes_per_s > 0 ? 1 / l.bytes_per_s : 0; };
-  const bool network_only = topology.kinds.empty() || topology.kinds.front() != "node";
+  // Without a kind "node" each rank has a node to itself, unless there is only one node.
+  const bool network_only =
+      topology.nodes > 1 &&
+      std::find(topology.kinds.begin(), topology.kinds.end(), "node") == topology.kinds.end();
   for (std::size_t c = 0; c <= topology.kinds.size(); ++c) {
     // Messages that leave kind c - 1; below the first kind, those between ranks.
     const std::string leaves = c > 0 ? topology.kinds[c - 1] : network_only ? "node" : "";
-    const Link& link = leaves.empty() ? inside : leaves == "node" ? node : rack;
+    const Link& link = leaves == "node" ? node : leaves == "rack" ? rack : inside;
     const comm::LinkCost cost{link.latency_s, per_byte(link), per_byte(link)};
     machine.links.push_back({cost, cost});
   }
