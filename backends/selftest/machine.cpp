@@ -18,6 +18,7 @@
 namespace isaribi::selftest {
 namespace {
 
+constexpr const char* kFma = "f32 FMA";
 constexpr double kTrial = 2e-4;                   // seconds of arithmetic
 constexpr double kTrialBytes = 4.0 * (1 << 20);   // of one thread, unless the set is larger
 constexpr std::int64_t kLeastDram = 256LL << 20;  // bytes of all threads
@@ -122,7 +123,7 @@ Machine::Machine(api::Probes probes, int threads, std::string isa)
   std::erase_if(probes_.stream, other);
   const bool none = std::none_of(probes_.compute.begin(), probes_.compute.end(),
                                  [&](const auto& probe) { return !other(probe); });
-  if (none) probes_.compute.push_back({"portable", "f32 FMA", portable_chain});
+  if (none) probes_.compute.push_back({"portable", kFma, portable_chain});
   if (none) isa_.clear();
   if (probes_.stream.empty())
     probes_.stream.push_back({"portable", portable_read, portable_update});
@@ -196,6 +197,18 @@ double Machine::peak(std::string_view what) const {
   return best;
 }
 
+double Machine::fma_peak_now(double seconds) const {
+  std::size_t best = peaks_.size();
+  for (std::size_t i = 0; i < peaks_.size(); ++i) {
+    const bool eligible = peaks_[i].what == kFma && (isa_.empty() || peaks_[i].isa == isa_);
+    if (eligible && (best == peaks_.size() || peaks_[i].giga_ops.all > peaks_[best].giga_ops.all))
+      best = i;
+  }
+  const api::ComputeProbe& probe = probes_.compute[best];
+  const double rounds = seconds * 1e9 * peaks_[best].giga_ops.all / threads_ / probe.run(1);
+  return rate(threads_, [&](int) { return 1e-9 * probe.run(static_cast<std::ptrdiff_t>(rounds)); });
+}
+
 Bound Machine::bound(double flops, double bytes) const {
   Bound memory;
   double inner = 0;
@@ -206,8 +219,8 @@ Bound Machine::bound(double flops, double bytes) const {
     memory.name = level.name;
     inner += here;
   }
-  const double compute = 1e-9 * flops / peak("f32 FMA");
-  return compute >= memory.seconds ? Bound{"f32 FMA", compute} : memory;
+  const double compute = 1e-9 * flops / peak(kFma);
+  return compute >= memory.seconds ? Bound{kFma, compute} : memory;
 }
 
 }  // namespace isaribi::selftest

@@ -58,6 +58,10 @@ class Machine {
   const std::vector<MemoryLevel>& levels() const { return levels_; }
   /// 1e9 operations per second of all threads; 0 when there is no such unit.
   double peak(std::string_view what) const;
+  /// The f32 FMA peak of all threads at this moment, timed for `seconds`: 1e9 operations per
+  /// second. On a shared machine clocks and hyperthreads of others move it; measure() must have
+  /// run.
+  double fma_peak_now(double seconds) const;
   /// The least time of f32 work that reads and writes `bytes` again and again: of its arithmetic,
   /// or of its memory traffic, of which each cache serves at most what it holds.
   Bound bound(double flops, double bytes) const;

@@ -6,7 +6,8 @@
 //   case NAME key=value..    {"flops", "bytes", "bound", ..}: the bound is the least time in
 //   seconds, of
 //                            `step` the sum over its operations
-//   run SECONDS              {"seconds"}: per call, repeated for at least SECONDS
+//   run SECONDS              {"seconds", "gflops"}: per call, repeated for at least SECONDS, and
+//                            the FMA peak just before and after it (0 if `info` was never asked)
 //   repeat CALLS             {"resident_kb", "peak_kb"}: memory after so many calls
 //   convs PRESET EXTENT CHANNELS   its distinct convolutions
 //   profile STEPS            seconds, bytes and bound of each operation and layer of the last step
@@ -88,7 +89,9 @@ class Server {
     double number = 1;
     if (request == "run") {
       line >> number;
-      return text("{\"seconds\": %.9g}", time_case(number));
+      const double before = peak_now();
+      const double seconds = time_case(number);
+      return text("{\"seconds\": %.9g, \"gflops\": %.6g}", seconds, (before + peak_now()) / 2);
     }
     if (request == "repeat") {
       line >> number;
@@ -124,6 +127,11 @@ class Server {
       machine_->measure(kSeconds);
     }
     return *machine_;
+  }
+
+  double peak_now() const {
+    constexpr double kSeconds = 3e-3;
+    return machine_ ? machine_->fma_peak_now(kSeconds) : 0;
   }
 
   std::string info() {

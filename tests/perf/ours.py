@@ -17,6 +17,7 @@ class Ours:
         self.process = subprocess.Popen([binary, backend], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env=environment)
         self.pipes = [self.process.stdin]
+        self.peaks = []
 
     def ask(self, line):
         for pipe in self.pipes:
@@ -28,10 +29,14 @@ class Ours:
         return json.loads(reply)
 
     def case(self, name, a):
+        self.peaks.clear()
         return self.ask("case " + name + " " + " ".join(f"{k}={v}" for k, v in a.items()))
 
     def run(self, seconds):
-        return self.ask(f"run {seconds}")["seconds"]
+        """Seconds per call; `peaks` notes the FMA peak (GFLOP/s) around each run since the case was prepared."""
+        reply = self.ask(f"run {seconds}")
+        self.peaks.append(reply["gflops"])
+        return reply["seconds"]
 
     def close(self):
         for pipe in self.pipes:
@@ -54,6 +59,7 @@ class OursRanks(Ours):
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                                         env=environment)
         self.pipes = [self.open_pipe(self.folder / str(rank)) for rank in range(ranks)]
+        self.peaks = []
 
     def open_pipe(self, path):
         """Waits for its reader, but not for a job that has ended."""
