@@ -168,9 +168,9 @@ struct GemmTile {
   float alpha, beta;
   const float* bias;  ///< [columns], or nullptr
   bool relu;
-  const float* ahead;  ///< what will be read next: `k` cache lines from here, or nullptr
-  /// When not nullptr, c, alpha, beta, bias and relu are not used: sums[i sums_row + j] += the sum
-  /// over k, added in f64, up to whole vectors of columns.
+  const float* ahead;  ///< what will be read next: k / 4 cache lines from here, or nullptr
+  /// When not nullptr, c, alpha, bias and relu are not used: sums(i, j) = the sum over k, and with
+  /// beta not 0 plus sums(i, j), added in f64, up to whole vectors of columns.
   double* sums;
   ptrdiff_t sums_row;
 };

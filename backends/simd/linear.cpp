@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // A fully connected layer is a product (gemm.cpp), bias and activation added while a tile is hot.
-// The weight gradient keeps a tile of f64 sums in L1 while it walks the blocks of kSampleBlock
-// samples, so that they cost no memory traffic.
+// The weight gradient forms a tile of f64 sums, in L1, while it walks the blocks of kSampleBlock
+// samples, so that they cost no memory traffic; a gradient of f64 is itself the place.
 #include "backends/simd/linear.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "backends/api/conv.hpp"
 #include "backends/simd/gemm.hpp"
@@ -22,35 +23,49 @@ struct WeightPanels {
   std::int64_t dy_panel;  // elements from panel to panel
 };
 
-/// Rows [o, o + rows) x columns [i, i + columns) of dw, all samples: f32 sums in blocks of
-/// kSampleBlock, added in f64.
-template <typename T>
-void weight_rectangle(const WeightPanels& w, const Kernels& kernels, int rows, int columns,
-                      const float* dy, double* sums, T* dw, std::int64_t dw_row, bool accumulate) {
+/// A rectangle of dw: rows [o, o + rows) x columns [i, i + columns).
+struct Rectangle {
+  int rows, columns;
+  const float* dy;  // its panel
+  double* sums;     // where they are formed, `row` apart
+  std::int64_t row;
+  bool add;             // to what is there
+  const double* ahead;  // the rectangle that comes next, as far apart; or nullptr
+};
+
+/// All samples: f32 sums in blocks of kSampleBlock, added in f64.
+void weight_sums(const WeightPanels& w, const Kernels& kernels, const Rectangle& r) {
   GemmTile t{};
   t.a_row = 1;
   t.a_step = w.height;
-  t.b_step = (columns + w.lanes - 1) / w.lanes * w.lanes;
-  t.rows = rows;
-  t.columns = columns;
-  t.sums = sums;
-  t.sums_row = w.width;
-  std::fill(sums, sums + w.height * w.width, 0.0);
-  for (std::int64_t begin = 0; begin < w.n; begin += api::kSampleBlock) {
+  t.b_step = (r.columns + w.lanes - 1) / w.lanes * w.lanes;
+  t.rows = r.rows;
+  t.columns = r.columns;
+  t.sums = r.sums;
+  t.sums_row = r.row;
+  for (std::int64_t begin = 0, block = 0; begin < w.n; begin += api::kSampleBlock, ++block) {
     t.k = std::min(api::kSampleBlock, w.n - begin);
-    t.a = dy + begin * w.height;
+    t.a = r.dy + begin * w.height;
     t.b = w.x + begin * t.b_step;
+    t.beta = block > 0 || r.add ? 1.0f : 0.0f;
+    // A block fetches eight cache lines, which is a row of 64 sums.
+    t.ahead = r.ahead && block < r.rows ? reinterpret_cast<const float*>(r.ahead + block * r.row)
+                                        : nullptr;
     kernels.gemm_tile(t);
   }
-  for (int r = 0; r < rows; ++r) {
-    const double* from = sums + r * w.width;
-    T* to = dw + r * dw_row;
-    if (accumulate) {
-      for (int c = 0; c < columns; ++c)
-        to[c] = static_cast<T>(static_cast<double>(to[c]) + from[c]);
-    } else {
-      for (int c = 0; c < columns; ++c) to[c] = static_cast<T>(from[c]);
-    }
+}
+
+/// The same by way of `buffer`, for sums that are not f64, or end within a vector.
+template <typename T>
+void weight_rectangle(const WeightPanels& w, const Kernels& kernels, const Rectangle& r,
+                      double* buffer, T* dw) {
+  if (w.n == 0) std::fill(buffer, buffer + w.height * w.width, 0.0);
+  weight_sums(w, kernels, {r.rows, r.columns, r.dy, buffer, w.width, false, nullptr});
+  for (int i = 0; i < r.rows; ++i) {
+    const double* from = buffer + i * w.width;
+    T* to = dw + i * r.row;
+    for (int c = 0; c < r.columns; ++c)
+      to[c] = static_cast<T>(r.add ? static_cast<double>(to[c]) + from[c] : from[c]);
   }
 }
 
@@ -92,9 +107,23 @@ void weight_gradient(const api::LinearBackwardWeights& args, Context& context) {
                            (columns + w.lanes - 1) / w.lanes * w.lanes, n * w.width + 16, x});
         packed = panel;
       }
-      weight_rectangle(w, kernels, static_cast<int>(std::min(w.height, out - o)),
-                       static_cast<int>(columns), w.dy + item % strips * w.dy_panel, sums,
-                       args.dw.data<T>() + o * in + i, in, args.accumulate);
+      T* dw = args.dw.data<T>() + o * in + i;
+      Rectangle rectangle{static_cast<int>(std::min(w.height, out - o)),
+                          static_cast<int>(columns),
+                          w.dy + item % strips * w.dy_panel,
+                          nullptr,
+                          in,
+                          args.accumulate,
+                          nullptr};
+      if constexpr (std::is_same_v<T, double>) {
+        if (columns % w.lanes == 0 && n > 0) {
+          rectangle.sums = dw;
+          if (o + w.height < out && columns == 64) rectangle.ahead = dw + w.height * in;
+          weight_sums(w, kernels, rectangle);
+          continue;
+        }
+      }
+      weight_rectangle(w, kernels, rectangle, sums, dw);
     }
   });
 }

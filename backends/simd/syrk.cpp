@@ -66,24 +66,32 @@ void pack_panels(const Product& p, const Kernels& kernels, const Plan& plan, std
                        panels.packed + (whole - first) / plan.width * panels.panel});
 }
 
-/// Rows of panel q times the columns of panel j <= q.
+/// Rows of panel q times the columns of panel j <= q. On the diagonal a band of as many rows as a
+/// vector has lanes takes the vectors that reach into the triangle, and tiles are as tall as their
+/// width allows: short and narrow ones would wait for the latency of the FMA.
 void multiply_panels(const Product& p, const Kernels& kernels, const Plan& plan, const Job& job,
                      std::int64_t q, std::int64_t j, Place a, Place b, const float* end_ahead,
                      GemmTile& t) {
   const std::int64_t rows = std::min(plan.width, p.n - q * plan.width);
-  const std::int64_t tiles = (rows + plan.height - 1) / plan.height;
+  const std::int64_t taken = kLine * (t.k / 4);
   t.a_row = 1;
   t.a_step = a.step;
   t.b = b.data;
   t.b_step = b.step;
-  for (std::int64_t i = 0; i < tiles; ++i) {
-    const std::int64_t first = rows * i / tiles, end = rows * (i + 1) / tiles;
-    t.a = a.data + first;
-    t.rows = static_cast<int>(end - first);
-    t.columns = static_cast<int>(j < q ? plan.width : end);
-    t.c = job.c + (q * plan.width + first) * job.c_row + j * plan.width;
-    kernels.gemm_tile(t);
-    if (t.ahead) t.ahead = t.ahead + kLine * t.k < end_ahead ? t.ahead + kLine * t.k : nullptr;
+  const std::int64_t band = j < q ? rows : kernels.lanes;
+  for (std::int64_t begin = 0; begin < rows; begin += band) {
+    const std::int64_t height = std::min(band, rows - begin);
+    t.columns = static_cast<int>(j < q ? plan.width : begin + height);
+    const std::int64_t most = kernels.tile_rows[(t.columns + kernels.lanes - 1) / kernels.lanes];
+    const std::int64_t tiles = (height + most - 1) / most;
+    for (std::int64_t i = 0; i < tiles; ++i) {
+      const std::int64_t first = begin + height * i / tiles, end = begin + height * (i + 1) / tiles;
+      t.a = a.data + first;
+      t.rows = static_cast<int>(end - first);
+      t.c = job.c + (q * plan.width + first) * job.c_row + j * plan.width;
+      kernels.gemm_tile(t);
+      if (t.ahead) t.ahead = t.ahead + taken < end_ahead ? t.ahead + taken : nullptr;
+    }
   }
 }
 

@@ -45,13 +45,21 @@ inline void finish_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
   }
 }
 
+/// One run of taps, for pixels FROM <= m < TO; w moves on.
+template <int FROM, int TO, int NV, int MR>
+[[gnu::always_inline]] inline void conv_tap(const ConvPanel& a, const float* x, const float*& w,
+                                            vf (&acc)[NV][MR]) {
+  const float* none = w;
+  multiply_add_rows<FROM, TO>(x, a.x_pixel, Fixed<1>{}, w, Fixed<NV * kLanes>{}, a.run, none, 0,
+                              acc);
+}
+
 template <int NV, int MR>
 inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
   vf acc[NV][MR];
   clear(acc);
   const float* w = a.w;
-  for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes)
-    multiply_add<false>(x + a.offset[t], a.x_pixel, w, NV * kLanes, a.run, w, acc);
+  for (int t = 0; t < a.segments; ++t) conv_tap<0, MR>(a, x + a.offset[t], w, acc);
   finish_tile(a, y, acc);
 }
 
@@ -61,15 +69,15 @@ inline void conv_edge_tile(const ConvPanel& a, int ends, const float* x, float* 
   vf acc[NV][MR];
   clear(acc);
   const float* w = a.w;
-  for (int t = 0; t < a.segments; ++t, w += static_cast<ptrdiff_t>(a.run) * NV * kLanes) {
+  for (int t = 0; t < a.segments; ++t) {
     const float* from = x + a.offset[t];
     const int out = a.edge[t] & ends;
     if (MR > 1 && out == isaribi::simd::kEdgeFirst) {
-      multiply_add_rows<false, 1, MR>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+      conv_tap<1, MR>(a, from, w, acc);
     } else if (MR > 1 && out == isaribi::simd::kEdgeLast) {
-      multiply_add_rows<false, 0, MR - 1>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+      conv_tap<0, MR - 1>(a, from, w, acc);
     } else {
-      multiply_add<false>(from, a.x_pixel, w, NV * kLanes, a.run, w, acc);
+      conv_tap<0, MR>(a, from, w, acc);
     }
   }
   finish_tile(a, y, acc);

@@ -42,35 +42,57 @@ template <bool PART, int NV, int MR>
   }
 }
 
-/// sums += acc, in f64.
+/// sums = acc + beta sums, in f64. By way of L1: widening what is loaded costs one instruction,
+/// widening half a register two.
 template <int NV, int MR>
 [[gnu::always_inline]] inline void gemm_add_sums(const GemmTile& t, vf (&acc)[NV][MR]) {
+  alignas(64) float row[NV * kLanes * MR];
 #pragma GCC unroll 14
   for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      double* low = t.sums + m * t.sums_row + v * kLanes;
-      double* high = low + kDoubles;
-      d_store(low, d_add(d_load(low), d_low(acc[v][m])));
-      d_store(high, d_add(d_load(high), d_high(acc[v][m])));
+    for (int v = 0; v < NV; ++v) v_store(row + (m * NV + v) * kLanes, acc[v][m]);
+  }
+  asm("" : "+m"(row));  // else the compiler takes the registers
+#pragma GCC unroll 1
+  for (int m = 0; m < MR; ++m) {
+    double* to = t.sums + m * t.sums_row;
+    const float* from = row + m * NV * kLanes;
+#pragma GCC unroll 8
+    for (int i = 0; i < NV * kLanes; i += kDoubles) {
+      const vd d = d_from_floats(from + i);
+      d_store(to + i, t.beta != 0.0f ? d_add(d_load(to + i), d) : d);
     }
+  }
+}
+
+/// The sum over k, cut into a piece per row: each piece brings a row of C to L1, since all rows at
+/// once would take the buffers that the loads of B need.
+template <class AStep, class BStep, int NV, int MR>
+[[gnu::always_inline]] inline void gemm_multiply(const GemmTile& t, ptrdiff_t a_row, AStep a_step,
+                                                 BStep b_step, vf (&acc)[NV][MR]) {
+  const float *a = t.a, *b = t.b, *c = t.c, *ahead = t.ahead ? t.ahead : t.b;
+  const ptrdiff_t line = t.ahead ? 16 : 0, piece = t.sums ? 0 : t.k / MR / kSteps * kSteps;
+  ptrdiff_t left = t.k;
+#pragma GCC unroll 1
+  for (int m = MR - 1; m >= 0; --m, left -= piece, c += t.c_row) {
+    if (!t.sums) {
+      for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + v, 1);
+    }
+    multiply_add_rows<0, MR>(a, a_row, a_step, b, b_step, m > 0 ? piece : left, ahead, line, acc);
   }
 }
 
 template <int NV, int MR>
 void gemm_rows(const GemmTile& t) {
-  // C comes from memory while the sums are formed.
-#pragma GCC unroll 14
-  for (int m = 0; m < MR; ++m) {
-    const float* row = t.c + m * t.c_row;  // of nothing with `sums`: a prefetch does no harm
-    for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(row + v, 1);
-  }
+  const bool packed = t.b_step == NV * kLanes;
   vf acc[NV][MR];
   clear(acc);
-  if (t.a_row == 1) {
-    multiply_add<true>(t.a, t.a_step, t.b, t.b_step, t.k, t.ahead ? t.ahead : t.b, acc);
+  if (t.a_row != 1) {
+    gemm_multiply(t, t.a_row, Fixed<1>{}, t.b_step, acc);
+  } else if (packed && t.a_step == MR) {
+    gemm_multiply(t, 1, Fixed<MR>{}, Fixed<NV * kLanes>{}, acc);
   } else {
-    multiply_add<false>(t.a, t.a_row, t.b, t.b_step, t.k, t.ahead ? t.ahead : t.b, acc);
+    gemm_multiply(t, 1, t.a_step, t.b_step, acc);
   }
   if (t.sums) {
     gemm_add_sums(t, acc);

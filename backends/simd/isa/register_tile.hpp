@@ -8,34 +8,63 @@
 
 namespace {
 
-/// acc[v][m] += sum_k a(m, k) b[k b_step + v] for rows FROM <= m < TO. ACROSS: a(m, k) =
-/// a[k a_stride + m], neighbours along the rows of the tile, as packed; else a(m, k) =
-/// a[m a_stride + k], neighbours along the sum. Memory from `ahead`, a cache line per step of k, is
-/// brought to L2 meanwhile.
-template <bool ACROSS, int FROM, int TO, int NV, int MR>
-[[gnu::always_inline]] inline void multiply_add_rows(const float* a, ptrdiff_t a_stride,
-                                                     const float* b, ptrdiff_t b_step,
-                                                     ptrdiff_t depth, const float* ahead,
-                                                     vf (&acc)[NV][MR]) {
-  for (ptrdiff_t k = 0; k < depth; ++k, a += ACROSS ? a_stride : 1, b += b_step) {
-    vf bv[NV];
+/// Steps of k per turn of a loop. What a step needs beside its FMAs and loads (pointers, count,
+/// branch) is instructions that the front end could have spent on FMAs: with two hyperthreads on a
+/// core it hands out three per cycle, and a step of 6 x 64 has 24 FMAs for 12 cycles.
+constexpr int kSteps = 4;
+
+/// acc[v][m] += a(m) b[v] for rows FROM <= m < TO, a(m) = a[m a_row].
+template <int FROM, int TO, int NV, int MR>
+[[gnu::always_inline]] inline void multiply_add_step(const float* a, ptrdiff_t a_row,
+                                                     const float* b, vf (&acc)[NV][MR]) {
+  vf bv[NV];
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) bv[v] = v_load(b + v * kLanes);
-    __builtin_prefetch(ahead + 16 * k, 0, 2);
+  for (int v = 0; v < NV; ++v) bv[v] = v_load(b + v * kLanes);
 #pragma GCC unroll 14
-    for (int m = FROM; m < TO; ++m) {
-      const vf am = v_set(a[ACROSS ? m : m * a_stride]);
+  for (int m = FROM; m < TO; ++m) {
+    const vf am = v_set(a[m * a_row]);
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) acc[v][m] = v_fma(bv[v], am, acc[v][m]);
-    }
+    for (int v = 0; v < NV; ++v) acc[v][m] = v_fma(bv[v], am, acc[v][m]);
   }
 }
 
-template <bool ACROSS, int NV, int MR>
-[[gnu::always_inline]] inline void multiply_add(const float* a, ptrdiff_t a_stride, const float* b,
-                                                ptrdiff_t b_step, ptrdiff_t depth,
-                                                const float* ahead, vf (&acc)[NV][MR]) {
-  multiply_add_rows<ACROSS, 0, MR>(a, a_stride, b, b_step, depth, ahead, acc);
+/// A distance known to the compiler, which then needs no instruction to go there.
+template <ptrdiff_t N>
+struct Fixed {};
+template <ptrdiff_t N>
+inline const float* next(const float* p, Fixed<N>) {
+  return p + N;
+}
+/// The empty asm keeps the compiler from holding one pointer per step and vector, which it would
+/// have to spill.
+inline const float* next(const float* p, ptrdiff_t n) {
+  p += n;
+  asm("" : "+r"(p));
+  return p;
+}
+
+/// acc[v][m] += sum_k a[k a_step + m a_row] b[k b_step + v] for rows FROM <= m < TO. From `ahead`,
+/// `line` elements per kSteps steps are brought to L2 meanwhile. The pointers move on.
+template <int FROM, int TO, class AStep, class BStep, int NV, int MR>
+[[gnu::always_inline]] inline void multiply_add_rows(const float*& a, ptrdiff_t a_row, AStep a_step,
+                                                     const float*& b, BStep b_step, ptrdiff_t depth,
+                                                     const float*& ahead, ptrdiff_t line,
+                                                     vf (&acc)[NV][MR]) {
+  for (; depth >= kSteps; depth -= kSteps, ahead += line) {
+    __builtin_prefetch(ahead, 0, 2);
+#pragma GCC unroll 4
+    for (int u = 0; u < kSteps; ++u) {
+      multiply_add_step<FROM, TO>(a, a_row, b, acc);
+      a = next(a, a_step);
+      b = next(b, b_step);
+    }
+  }
+#pragma GCC unroll 1
+  for (; depth > 0; --depth) {
+    multiply_add_step<FROM, TO>(a, a_row, b, acc);
+    a = next(a, a_step);
+    b = next(b, b_step);
+  }
 }
 
 template <int NV, int MR>

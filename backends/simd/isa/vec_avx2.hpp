@@ -117,6 +117,10 @@ inline vd d_low(vf a) {
 inline vd d_high(vf a) {
   return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1));
 }
+/// kDoubles floats from memory.
+inline vd d_from_floats(const float* p) {
+  return _mm256_cvtps_pd(_mm_loadu_ps(p));
+}
 /// kLanes doubles rounded to floats.
 inline vf v_from_doubles(const double* p) {
   return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(_mm256_loadu_pd(p))),

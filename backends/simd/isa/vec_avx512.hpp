@@ -121,6 +121,10 @@ inline vd d_high(vf a) {
   return _mm512_maskz_cvtps_pd(static_cast<__mmask8>(0xff),
                                _mm512_maskz_extractf32x8_ps(static_cast<__mmask8>(0xff), a, 1));
 }
+/// kDoubles floats from memory.
+inline vd d_from_floats(const float* p) {
+  return _mm512_maskz_cvtps_pd(static_cast<__mmask8>(0xff), _mm256_loadu_ps(p));
+}
 /// kLanes doubles rounded to floats.
 inline vf v_from_doubles(const double* p) {
   const __m256 low = _mm512_maskz_cvtpd_ps(static_cast<__mmask8>(0xff), _mm512_loadu_pd(p));
