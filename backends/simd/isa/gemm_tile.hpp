@@ -71,7 +71,7 @@ template <class AStep, class BStep, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_multiply(const GemmTile& t, ptrdiff_t a_row, AStep a_step,
                                                  BStep b_step, vf (&acc)[NV][MR]) {
   const float *a = t.a, *b = t.b, *c = t.c, *ahead = t.ahead ? t.ahead : t.b;
-  const ptrdiff_t line = t.ahead ? 16 : 0, piece = t.sums ? 0 : t.k / MR / kSteps * kSteps;
+  const ptrdiff_t line = t.ahead ? 4 * kSteps : 0, piece = t.sums ? 0 : t.k / MR / kSteps * kSteps;
   ptrdiff_t left = t.k;
 #pragma GCC unroll 1
   for (int m = MR - 1; m >= 0; --m, left -= piece, c += t.c_row) {

@@ -5,31 +5,11 @@
 #pragma once
 
 #include "backends/simd/isa/lanes.hpp"
-#include "backends/simd/isa/register_tile.hpp"
 #include "backends/simd/kernels.hpp"
 
 namespace {
 
 using isaribi::simd::WeightTile;
-
-/// The outer product of one pixel.
-template <int NV, int R, int S>
-[[gnu::always_inline]] inline void weight_pixel(const float* x, ptrdiff_t run_step, const float* dy,
-                                                vmask last, vf (&acc)[R][S][NV]) {
-  vf g[NV];
-#pragma GCC unroll 4
-  for (int v = 0; v < NV - 1; ++v) g[v] = v_load(dy + v * kLanes);
-  g[NV - 1] = v_load(dy + (NV - 1) * kLanes, last);
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 14
-    for (int s = 0; s < S; ++s) {
-      const vf b = v_set(x[r * run_step + s]);
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) acc[r][s][v] = v_fma(g[v], b, acc[r][s][v]);
-    }
-  }
-}
 
 template <int NV, int R, int S>
 void weight_tile_of(const WeightTile& a) {
@@ -59,19 +39,23 @@ void weight_tile_of(const WeightTile& a) {
     for (ptrdiff_t p = 0; p < a.rows; ++p) {
       const float* x = a.x + n * a.x_image + p * a.x_row;
       const float* dy = a.dy + n * a.dy_image + p * a.dy_row;
-      ptrdiff_t q = a.columns;
-      const auto pixel = [&]() __attribute__((always_inline)) {
-        __builtin_prefetch(ahead, 0, 2);
-        weight_pixel(x, run_step, dy, last, acc);
-        x = next(x, a.x_pixel);
-        dy = next(dy, a.dy_pixel);
-        ahead = next(ahead, line);
-      };
-      for (; q >= kSteps; q -= kSteps) {
+      for (ptrdiff_t q = 0; q < a.columns; ++q, x += a.x_pixel, dy += a.dy_pixel) {
+        vf g[NV];
 #pragma GCC unroll 4
-        for (int u = 0; u < kSteps; ++u) pixel();
+        for (int v = 0; v < NV - 1; ++v) g[v] = v_load(dy + v * kLanes);
+        g[NV - 1] = v_load(dy + (NV - 1) * kLanes, last);
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += line;
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 14
+          for (int s = 0; s < S; ++s) {
+            const vf b = v_set(x[r * run_step + s]);
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; ++v) acc[r][s][v] = v_fma(g[v], b, acc[r][s][v]);
+          }
+        }
       }
-      for (; q > 0; --q) pixel();
     }
   }
 #pragma GCC unroll 8
