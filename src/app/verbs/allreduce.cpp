@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
+#include <filesystem>
 #include <memory>
 
 #include "app/allreduce_files.hpp"
@@ -41,15 +41,26 @@ std::vector<std::int64_t> parse_sizes(const std::string& text) {
   std::vector<std::int64_t> sizes;
   if (!range) {
     for (const std::string& part : parts) sizes.push_back(comm::parse_bytes(part));
+    std::sort(sizes.begin(), sizes.end());
+    sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
     return sizes;
   }
   const std::int64_t last = comm::parse_bytes(parts[1]);
   const std::int64_t factor = parts.size() > 2 ? comm::parse_bytes(parts[2]) : 4;
   if (parts.size() > 3 || factor < 2 || last < comm::parse_bytes(parts[0]))
     throw core::UsageError("--sizes " + text + " is no range", "such as 64K:1G, or 64K:1G:2");
-  for (std::int64_t bytes = comm::parse_bytes(parts[0]); bytes <= last; bytes *= factor)
-    sizes.push_back(bytes);
+  sizes.push_back(comm::parse_bytes(parts[0]));
+  while (sizes.back() <= last / factor) sizes.push_back(sizes.back() * factor);
   return sizes;
+}
+
+/// Before minutes of measuring, not after them. @throws core::DataError
+void check_folder_of(const std::string& path) {
+  const auto folder = std::filesystem::path(path).parent_path();
+  std::error_code ignored;
+  if (path.empty() || folder.empty() || std::filesystem::is_directory(folder, ignored)) return;
+  throw core::DataError(path, "cannot be written",
+                        "nothing was measured; name a file in a folder that exists");
 }
 
 struct Bounds {
@@ -107,7 +118,7 @@ std::vector<std::string> wrong_plans(comm::Communicator& comm, const comm::Topol
 }
 
 void print_model(const comm::TunerReport& report, const comm::Topology& topology, core::Log& log) {
-  if (report.model.links.empty()) return;
+  if (report.model.links.empty()) return;  // nothing to fit it to
   log.info("\n{:<24} {:>12} {:>12} {:>12}", "fitted model", "latency", "alone", "busy");
   for (std::size_t c = 0; c < report.model.links.size(); ++c) {
     const std::string where = c > 0                    ? "out of a " + topology.kinds[c - 1]
@@ -162,14 +173,16 @@ std::string median_and_largest(std::vector<double> errors) {
 
 void print_errors(const comm::TunerReport& report, core::Log& log) {
   std::vector<double> unseen, fitted;
+  int measured = 0;
   for (const comm::PlanResult& r : report.results) {
     if (r.plan.library()) continue;
     if (!r.calibration && r.predicted > 0)
       unseen.push_back(std::abs(r.predicted / r.measured.median - 1));
-    fitted.push_back(std::abs(r.fitted / r.measured.median - 1));
+    if (r.fitted > 0) fitted.push_back(std::abs(r.fitted / r.measured.median - 1));
+    ++measured;
   }
   log.info("{} of {} plans measured; error of the prediction: {}; of the model fitted to them: {}",
-           fitted.size(), report.plans, median_and_largest(unseen), median_and_largest(fitted));
+           measured, report.plans, median_and_largest(unseen), median_and_largest(fitted));
 }
 
 core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session) {
@@ -184,6 +197,10 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
     comm::sum_kernels(options.type, options.wire.value_or(options.type));  // refuses other pairs
     for (const std::string& plan : command.plans) options.plans.push_back(comm::parse_plan(plan));
     machine = read_machine_file(command.topology);
+  });
+  comm::run_on_root(comm, [&] {
+    for (const std::string& path : {command.output, command.csv, command.figure})
+      check_folder_of(path);
   });
   options.budget_seconds = command.budget;
   options.exhaustive = command.exhaustive;

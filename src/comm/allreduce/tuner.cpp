@@ -63,8 +63,11 @@ class Tuner {
       if (options_.plans.empty()) calibrate();
       for (const std::int64_t bytes : options_.sizes) tune_size(bytes);
     }
+    // A few plans by name fit no model.
+    if (samples_.empty() || !options_.plans.empty()) report_.model.links.clear();
     for (PlanResult& r : report_.results) {
-      if (!r.plan.library()) r.fitted = predict(r.bytes, r.plan);
+      const bool known = !r.plan.library() && !report_.model.links.empty();
+      if (known) r.fitted = predict(r.bytes, r.plan);
     }
     std::stable_sort(report_.results.begin(), report_.results.end(),
                      [](const PlanResult& a, const PlanResult& b) { return a.bytes < b.bytes; });
@@ -205,8 +208,8 @@ void Tuner::tune_size(std::int64_t bytes) {
   const double until = spent() + fair_share();
   std::vector<PlanChoice> plans = options_.plans;
   std::erase_if(plans, [](const PlanChoice& p) { return p.library(); });
-  const bool all = options_.exhaustive || !plans.empty();
-  if (plans.empty()) {
+  const bool named = !options_.plans.empty(), all = options_.exhaustive || named;
+  if (!named) {
     for (const Candidate& c : candidates_) {
       for (const std::int64_t segments : kSegments) {
         const std::int64_t segment = (bytes + segments - 1) / segments;

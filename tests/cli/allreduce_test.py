@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""isaribi allreduce: what it writes, sums checked, and one message for every mistake, on 0, 2 and 3 ranks."""
+import csv
+import json
+import unittest
+
+import harness
+
+SHORT = ("--budget", "1")
+
+
+class AllReduce(harness.CliTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.count = 0
+
+    def allreduce(self, ranks, *arguments):
+        """Runs it; returns (result, tuning file, rows of the table, figure)."""
+        type(self).count += 1
+        names = [self.folder / f"{self.count}.{kind}" for kind in ("json", "csv", "png")]
+        result = harness.run(ranks, "allreduce", "--output", names[0], "--csv", names[1], "--figure", names[2], *SHORT, *arguments)
+        self.assert_fine(result)
+        with open(names[1], newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return result[1], json.loads(names[0].read_text()), rows, names[2].read_bytes()
+
+    def test_three_ranks_check_their_sums_and_leave_files(self):
+        text, tuning, rows, figure = self.allreduce(3, "--sizes", "16K:64K", "--check")
+        self.assertRegex(text, r"(?m)^3 ranks on 1 node$")
+        self.assertIn("sums checked with exact integers: all right", text)
+        self.assertEqual([entry["bytes"] for entry in tuning["entries"]], [16384, 65536])
+        self.assertEqual({int(row["bytes"]) for row in rows}, {16384, 65536})
+        for row in rows:
+            self.assertLessEqual(float(row["least_seconds"]), float(row["median_seconds"]))
+            self.assertGreaterEqual(int(row["repetitions"]), 3)
+        for entry in tuning["entries"]:
+            fastest = min((row for row in rows if int(row["bytes"]) == entry["bytes"]), key=lambda row: float(row["median_seconds"]))
+            self.assertEqual(entry["plan"], fastest["plan"])
+            self.assertLessEqual(entry["seconds"], entry["library_seconds"])
+        self.assertEqual(figure[:8], b"\x89PNG\r\n\x1a\n")
+
+    def test_exhaustive_measures_every_plan(self):
+        text, _, rows, _ = self.allreduce(3, "--sizes", "64K", "--exhaustive", "--check")
+        plans = [row["plan"] for row in rows]
+        self.assertEqual(len(plans), len(set(plans)))
+        for plan in ("mpi", "ring3", "direct3", "direct3/16K"):
+            self.assertIn(plan, plans)
+        self.assertIn(f"{len(plans) - 1} of {len(plans) - 1} plans measured", text)
+
+    def test_same_bits_leaves_out_rings(self):
+        _, tuning, rows, _ = self.allreduce(3, "--sizes", "64K", "--same-bits", "--exhaustive")
+        self.assertTrue(all("ring" not in row["plan"] for row in rows), rows)
+        self.assertNotIn("ring", tuning["entries"][0]["plan"])
+
+    def test_narrow_wire_and_other_types(self):
+        _, tuning, _, _ = self.allreduce(3, "--sizes", "64K", "--wire", "bf16", "--check")
+        self.assertEqual(tuning["wire"], "bf16")
+        for kind in ("f64", "i32"):
+            self.allreduce(2, "--sizes", "24K", "--type", kind, "--check", "--plan", "direct2/16K", "--plan", "ring2")
+
+    def test_named_plans_and_no_others(self):
+        _, _, rows, _ = self.allreduce(3, "--sizes", "64K", "--plan", "ring3/16K")
+        self.assertEqual([row["plan"] for row in rows], ["mpi", "ring3/16K"])
+        _, tuning, rows, _ = self.allreduce(3, "--sizes", "64K", "--plan", "mpi")
+        self.assertEqual([row["plan"] for row in rows], ["mpi"])
+        self.assertEqual(tuning["entries"][0]["plan"], "mpi")
+
+    def test_sizes_named_twice_count_once(self):
+        _, tuning, _, _ = self.allreduce(2, "--sizes", "16K,4K,16K", "--plan", "direct2")
+        self.assertEqual([entry["bytes"] for entry in tuning["entries"]], [4096, 16384])
+
+    def test_without_a_launcher_the_library_is_all_there_is(self):
+        _, tuning, rows, _ = self.allreduce(0, "--sizes", "4K", "--check")
+        self.assertEqual([row["plan"] for row in rows], ["mpi"])
+        self.assertEqual(tuning["entries"][0]["plan"], "mpi")
+
+    def test_help_names_every_option(self):
+        code, text, _ = harness.run(0, "allreduce", "--help")
+        self.assertEqual(code, 0)
+        for word in ("--sizes", "--plan", "--exhaustive", "--budget", "--type", "--wire", "--same-bits", "--window", "--check",
+                     "--topology", "--output", "--csv", "--figure", "Examples:", "gigabytes_per_s"):
+            self.assertIn(word, text)
+
+    def test_mistakes_in_options(self):
+        for arguments, fragments in (
+                (("--sizes", "64Q"), ("64Q",)), (("--sizes", ""), ("bytes",)), (("--sizes", "1M:64K"), ("1M:64K", "no range")),
+                (("--sizes", "1:2:1"), ("1:2:1",)), (("--sizes", "1:2:3:4"), ("1:2:3:4",)), (("--sizes", "0"), ("0",)),
+                (("--type", "f128"), ("f128",)), (("--type", "bf16"), ("no sum of bf16",)),
+                (("--type", "i32", "--wire", "bf16"), ("i32", "bf16")), (("--wire", "f8"), ("f8",)),
+                (("--plan", "tree3"), ("tree3", "ring or direct")), (("--plan", "ring2/0"), ("0",)),
+                (("--plan", "ring1", "--sizes", "4K"), ("ring1", "apart")),
+                (("--budget", "-1"), ("--budget",)), (("--budget", "soon"), ("--budget",)), (("--window", "0"), ("--window",)),
+                (("--fast",), ("--fast",))):
+            with self.subTest(arguments=arguments):  # some on two ranks: one message there too
+                ranks = 2 if arguments[0] in ("--type", "--plan") else 0
+                self.assert_refused(harness.run(ranks, "allreduce", "--output", "", *arguments), 2, *fragments)
+
+    def test_mistakes_in_files(self):
+        bad = self.folder / "bad.toml"
+        bad.write_text("[link.node]\nspeed = 3\n")
+        self.assert_refused(harness.run(2, "allreduce", "--topology", bad), 2, f"{bad}:2: there is no link/node/speed")
+        absent = self.folder / "absent.toml"
+        self.assert_refused(harness.run(2, "allreduce", "--topology", absent), 3, str(absent), "cannot be read")
+        nowhere = self.folder / "nowhere" / "file"
+        for option in ("--output", "--csv", "--figure"):
+            result = harness.run(2, "allreduce", option, nowhere, cwd=self.folder)
+            self.assert_refused(result, 3, str(nowhere), "cannot be written")
+            self.assertNotIn("median", result[1], "measured first and refused then")
+
+
+if __name__ == "__main__":
+    unittest.main()
