@@ -34,7 +34,8 @@ std::string cause_of(const std::string& path, core::ExitCode code, bool machine)
   return "no error";
 }
 
-constexpr const char* kTuning = R"({"format": 1, "topology": "8 ranks on 4 nodes", "wire": "bf16",
+constexpr const char* kTuning =
+    R"({"format": 1, "topology": "8 ranks on 4 nodes", "wire": "bf16", "order": "one",
  "entries": [{"bytes": 65536, "plan": "mpi", "seconds": 0.001, "library_seconds": 0.001}]})";
 
 }  // namespace
@@ -123,12 +124,14 @@ TEST_CASE("tuning files: written and read again") {
   const comm::Tuning tuning{
       "8 ranks on 4 nodes",
       "bf16",
+      "one",
       {{65536, {}, 0.001, 0.001},
        {std::int64_t{1} << 40, comm::parse_plan("direct2-ring4/1M"), 0.25, 1.0 / 3}}};
   app::write_tuning(tuning, path);
   const comm::Tuning read = app::read_tuning(path);
   CHECK(read.topology == tuning.topology);
   CHECK(read.wire == tuning.wire);
+  CHECK(read.order == tuning.order);
   REQUIRE(read.entries.size() == 2);
   for (std::size_t i = 0; i < 2; ++i) {
     CHECK(read.entries[i].bytes == tuning.entries[i].bytes);
@@ -163,9 +166,9 @@ TEST_CASE("tuning files: damaged and newer ones are refused") {
     write(path, good.substr(0, length));
     holds(cause_of(path, core::ExitCode::data, false), "is no tuning file");
   }
-  write(path, R"({"format": 1, "topology": "", "wire": "", "entries": []})");
+  write(path, R"({"format": 1, "topology": "", "wire": "", "order": "any", "entries": []})");
   holds(cause_of(path, core::ExitCode::data, false), "holds no sizes");
-  write(path, R"({"format": 1, "topology": "", "wire": "", "entries": 3})");
+  write(path, R"({"format": 1, "topology": "", "wire": "", "order": "any", "entries": 3})");
   holds(cause_of(path, core::ExitCode::data, false), "is no tuning file");
   CHECK(cause_of(folder.file("absent.json"), core::ExitCode::data, false).find("absent.json") !=
         std::string::npos);

@@ -151,6 +151,7 @@ TEST_CASE("fit: finds the parameters that made the samples") {
 TEST_CASE("tunings: the measured size that is nearest as a ratio") {
   const comm::Tuning tuning{"",
                             "",
+                            "any",
                             {{65536, comm::parse_plan("mpi"), 1, 1},
                              {1 << 20, comm::parse_plan("direct8"), 1, 1},
                              {64 << 20, comm::parse_plan("direct2-ring4/1M"), 1, 1}}};
