@@ -16,7 +16,7 @@ ENVIRONMENTS = sorted((ROOT / "Spack/envs").glob("*/spack.yaml"))
 PACKAGES = {
     "Threads": None, "OpenMP": None, "MPI": "mpi", "fmt": "fmt", "tomlplusplus": "tomlplusplus", "CLI11": "cli11",
     "nlohmann_json": "nlohmann-json", "OpenSSL": "openssl", "PNG": "libpng", "ZLIB": "zlib-api",
-    "PkgConfig": "pkgconfig", "libxxhash": "xxhash", "cairo": "cairo", "HDF5": "hdf5", "Kokkos": "kokkos",
+    "PkgConfig": "pkgconfig", "libxxhash": "xxhash", "hwloc": "hwloc", "cairo": "cairo", "HDF5": "hdf5", "Kokkos": "kokkos",
     "BLAS": "blas", "LAPACK": "lapack", "CUDAToolkit": "cuda", "Catch2": "catch2", "Git": "git", "Python3": "python",
 }
 # Options that the recipe does not offer, and why.

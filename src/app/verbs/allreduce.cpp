@@ -10,20 +10,21 @@
 
 #include "app/allreduce_files.hpp"
 #include "app/machine_file.hpp"
+#include "app/verbs/allreduce_overlap.hpp"
 #include "app/verbs/verbs.hpp"
 #include "comm/agreement.hpp"
 #include "comm/allreduce/sums.hpp"
-#include "comm/allreduce/tuner.hpp"
+#include "comm/allreduce/tuned_plan.hpp"
 
 namespace isaribi::app {
 namespace {
 
 struct AllReduceCommand {
   std::string sizes = "64K:16M", type = "f32", wire, topology, output = "allreduce.json", csv,
-              figure;
+              figure, overlap;
   std::vector<std::string> plans;
   double budget = 60;
-  int window = 2;
+  int window = 2, layers = 161;
   bool exhaustive = false, check = false, same_bits = false;
 };
 
@@ -185,11 +186,37 @@ void print_errors(const comm::TunerReport& report, core::Log& log) {
            measured, report.plans, median_and_largest(unseen), median_and_largest(fitted));
 }
 
+/// After an exhaustive search: how far the plan that the pruned one would have chosen, among the
+/// calibration and the most promising tenth, is from the best.
+void print_regret(const comm::TunerReport& report, core::Log& log) {
+  for (const comm::TuningEntry& e : report.tuning.entries) {
+    std::vector<comm::PlanResult> plans;
+    std::copy_if(
+        report.results.begin(), report.results.end(), std::back_inserter(plans),
+        [&](const comm::PlanResult& r) { return r.bytes == e.bytes && !r.plan.library(); });
+    std::stable_sort(plans.begin(), plans.end(), [](const auto& a, const auto& b) {
+      return std::pair(!a.calibration, a.predicted) < std::pair(!b.calibration, b.predicted);
+    });
+    const auto calibration = static_cast<std::size_t>(
+        std::count_if(plans.begin(), plans.end(), [](const auto& r) { return r.calibration; }));
+    const std::size_t measured =
+        std::min(plans.size(), calibration + std::max<std::size_t>(3, plans.size() / 10));
+    double pruned = e.library_seconds, best = e.library_seconds;
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+      best = std::min(best, plans[i].measured.median);
+      if (i < measured) pruned = std::min(pruned, plans[i].measured.median);
+    }
+    log.info("  {:>8}: a search of {} of {} plans ends {:.1f} % behind the best of all",
+             comm::bytes_to_text(e.bytes), measured, plans.size(), 100 * (pruned / best - 1));
+  }
+}
+
 core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session) {
   comm::Communicator& comm = session.comm;
   core::Log& log = session.log;
   comm::TunerOptions options;
   MachineFile machine;
+  std::int64_t overlap_bytes = 0;
   comm::run_together(comm, [&] {
     options.sizes = parse_sizes(command.sizes);
     options.type = core::parse_dtype(command.type);
@@ -197,6 +224,7 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
     comm::sum_kernels(options.type, options.wire.value_or(options.type));  // refuses other pairs
     for (const std::string& plan : command.plans) options.plans.push_back(comm::parse_plan(plan));
     machine = read_machine_file(command.topology);
+    if (!command.overlap.empty()) overlap_bytes = comm::parse_bytes(command.overlap);
   });
   comm::run_on_root(comm, [&] {
     for (const std::string& path : {command.output, command.csv, command.figure})
@@ -212,10 +240,15 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
   print_model(report, topology, log);
   print_results(report, topology, machine, comm.size(), log);
   print_errors(report, log);
+  if (command.exhaustive) print_regret(report, log);
   log.info("\nchosen");
   for (const comm::TuningEntry& e : report.tuning.entries)
     log.info("  {:>8}  {:<26} {:.2f} times as fast as MPI_Allreduce", comm::bytes_to_text(e.bytes),
              e.plan.text(), e.library_seconds / e.seconds);
+  if (!command.overlap.empty() && comm.size() > 1) {
+    comm::TunedPlan plan(comm, topology, report.tuning, options.wire);
+    measure_overlap(comm, plan, overlap_bytes, command.layers, log);
+  }
   if (command.check) {
     const auto wrong =
         wrong_plans(comm, topology, report.results, options.type, options.wire, options.window);
@@ -264,6 +297,13 @@ void add_allreduce(CLI::App& app, Command& chosen) {
   verb->add_option("--window", options->window, "Segments in one stage at once")
       ->check(CLI::PositiveNumber);
   verb->add_flag("--check", options->check, "Also check every plan with exact integers");
+  verb->add_option(
+      "--overlap", options->overlap,
+      "Then also: how much of a sum of this many bytes, in buckets of 4M by the chosen "
+      "plans, computation hides");
+  verb->add_option("--layers", options->layers,
+                   "With --overlap: parts of the computation (default: 161, as ResNet-50)")
+      ->check(CLI::PositiveNumber);
   verb->add_option("--topology", options->topology, "Machine file: racks of hosts, rates of links")
       ->envname("ISARIBI_TOPOLOGY");
   verb->add_option("--output", options->output,
