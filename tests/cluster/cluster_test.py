@@ -69,8 +69,11 @@ class InsideTest(unittest.TestCase):
 
     def test_racks_are_named_in_the_topology_file(self):
         text = output("run", "2racks", "-n", "1", "--", "sh", "-c", 'cat "$ISARIBI_TOPOLOGY"')
-        self.assertEqual(tomllib.loads(text), {"rack": [{"name": "r0", "hosts": ["n0", "n1", "n2", "n3"]},
-                                                        {"name": "r1", "hosts": ["n4", "n5", "n6", "n7"]}]})
+        machine = tomllib.loads(text)
+        self.assertEqual(machine["rack"], [{"name": "r0", "hosts": ["n0", "n1", "n2", "n3"]},
+                                           {"name": "r1", "hosts": ["n4", "n5", "n6", "n7"]}])
+        self.assertEqual(machine["link"]["node"], {"gigabytes_per_s": 0.0125})
+        self.assertAlmostEqual(machine["link"]["rack"]["gigabytes_per_s"], 0.4 / 24, places=6)
 
     def test_rates_are_in_the_environment_of_every_rank(self):
         text = output("run", "2x1", "--per-node", "1", "--rate", "80", "--uplink", "40", "--", "sh", "-c",

@@ -36,7 +36,7 @@ case $fault in
   order) message="^error: ($one begins sum 1 of 300 f32, $other sum 1 of 600 f32|$other begins sum 1 of 600 f32, $one sum 1 of 300 f32)" ;;
   fewer) most=1 message="^error: rank $next on [^ ]+ waits for sum 2 of 300 f32 along direct2-[a-z0-9]+ for 2 s; $one has not begun it$" ;;
   more) most=1 message="^error: $one waits for sum 3 of 300 f32 along direct2-[a-z0-9]+ for 2 s; $other has not begun it$" ;;
-  absent) most=$ranks message="^error: $other waits for sum 0 of 1000 f32 along direct2-[a-z0-9]+ for 4 s; nothing comes from $one$" ;;
+  absent) most=$ranks message="^error: $other waits for sum 0 of 1000 f32 along direct2-[a-z0-9]+ for 4 s; (nothing comes from $one|its messages to $one do not leave)$" ;;
   plan) most=1 message="^ *ring$ranks in segments of 800 bytes, window 2  \($one\)$" ;;
   segment) most=1 message="^ *direct2-.* in segments of 400 bytes, window 2  \($one\)$" ;;
   wire) most=1 message="^ *direct2-.*, bf16 from level 0  \($one\)$" ;;

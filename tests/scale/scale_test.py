@@ -26,9 +26,10 @@ RUN = load_run()
 DRIVER = pathlib.Path(RUN.options([]).driver).resolve()
 
 
-def seconds(machine, count, mode, **configuration):
+def seconds(machine, count, mode, plan=None, **configuration):
     settings = {f"smpi/{name}": value for name, value in configuration.items()}
-    found, _ = RUN.simulate(machine, DRIVER, [count, 1, mode], settings, timeout=100)
+    found, _ = RUN.simulate(machine, DRIVER, RUN.driver_arguments(machine, count, 1, mode, [plan] if plan else []), settings,
+                            timeout=100)
     assert len(found) == 1 and found[0]["ranks"] == machine.ranks and found[0]["count"] == count, found
     return found[0]["seconds"][0]
 
@@ -82,6 +83,20 @@ class SimulationTest(unittest.TestCase):
             for selector in ("ompi", "mpich", "mvapich2"):
                 self.assertGreater(seconds(machine, 100000, "check", **{"coll-selector": selector}), bound)
 
+    def test_our_plans_sum_on_ragged_racks(self):
+        for machine, plan in ((Machine.of_ranks(64, 8), "direct4-ring8-direct2/64K"),
+                              (Machine([3, 2, 1], ranks_per_node=2), "direct2-ring3-direct3/32K"),
+                              (Machine.of_ranks(31, 4), "direct4-ring4-direct2")):
+            bound = max(machine.node_cut_seconds(4e5), machine.rack_cut_seconds(4e5))
+            self.assertGreater(seconds(machine, 100000, "check", plan), bound)
+
+    def test_segments_hide_what_is_inside_a_node(self):
+        """Against one segment the sum comes closer to the bound of the node cut, and never below it."""
+        machine = Machine.of_ranks(32, 8)
+        whole, cut = (seconds(machine, 16 << 20, "shared", f"direct4-direct8{segment}") for segment in ("", "/4M"))
+        self.assertLess(machine.node_cut_seconds(64 << 20), cut)
+        self.assertLess(cut, 0.95 * whole)
+
     def test_shared_memory_changes_no_time(self):
         machine = Machine.of_ranks(64, 8)
         self.assertEqual(seconds(machine, 1 << 18, "shared"), seconds(machine, 1 << 18, "check"))
@@ -91,7 +106,7 @@ class SimulationTest(unittest.TestCase):
         machine = Machine.of_ranks(16, 4)
         for mode in ("shared", "check"):
             with self.subTest(mode):
-                arguments = [DRIVER, [1 << 24, 1, mode], {"smpi/allreduce": "lr"}, 512 << 20, 100]
+                arguments = [DRIVER, RUN.driver_arguments(machine, 1 << 24, 1, mode), {"smpi/allreduce": "lr"}, 512 << 20, 100]
                 if mode == "shared":
                     RUN.simulate(machine, *arguments)
                 else:

@@ -31,6 +31,7 @@ void MessageQueue::receive(void* data, std::int64_t bytes, int from, int tag,
                       &requests_.emplace_back()),
             "MPI_Irecv");
   done_.push_back(std::move(done));
+  peers_.push_back(from);
 }
 
 bool MessageQueue::progress(bool block) {
@@ -62,11 +63,13 @@ bool MessageQueue::progress(bool block) {
   for (std::size_t i = 0; i < requests_.size(); ++i) {
     if (requests_[i] == MPI_REQUEST_NULL) continue;
     requests_[kept] = requests_[i];
+    peers_[kept] = peers_[i];
     if (kept != i) done_[kept] = std::move(done_[i]);
     ++kept;
   }
   requests_.resize(kept);
   done_.resize(kept);
+  peers_.resize(kept);
   for (const std::function<void()>& done : ready) done();  // may post more
   check_mpi(failed, "MPI_Irecv");
   return true;

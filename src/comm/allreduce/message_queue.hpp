@@ -28,6 +28,8 @@ class MessageQueue {
   /// when something was. @throws core::CommError, after calling done() of what was complete.
   bool progress(bool block);
   bool empty() const { return requests_.empty(); }
+  /// The other rank of the oldest message under way; only when not empty().
+  int oldest_peer() const { return peers_.front(); }
   int largest_tag() const { return largest_tag_; }
 
  private:
@@ -35,6 +37,7 @@ class MessageQueue {
   int largest_tag_ = 0;
   std::vector<MPI_Request> requests_;
   std::vector<std::function<void()>> done_;  ///< beside requests_
+  std::vector<int> peers_;                   ///< likewise
   std::vector<int> indices_;
   std::vector<MPI_Status> statuses_;
 };

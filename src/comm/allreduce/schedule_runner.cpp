@@ -380,7 +380,11 @@ void ScheduleRunner::Impl::check_limit(const Operation& operation) const {
   std::string why = who(previous()) + " has not begun it";
   if (operation.heard) {
     const int peer = awaited(operation);
-    why = peer < 0 ? "its own messages do not leave" : "nothing comes from " + who(peer);
+    if (peer >= 0) {
+      why = "nothing comes from " + who(peer);
+    } else if (!queue.empty()) {
+      why = "its messages to " + who(queue.oldest_peer()) + " do not leave";
+    }
   }
   throw core::CommError(
       who(comm->rank()) + " waits for " + to_text(operation.mine) + " along " + hierarchy.text() +
