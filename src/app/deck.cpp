@@ -7,6 +7,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "comm/reduction_plan.hpp"
 #include "nn/options.hpp"
 
 namespace isaribi::app {
@@ -261,6 +262,13 @@ void Deck::check() const {
   if (c.train.loss != "softmax_cross_entropy" && c.train.label_smoothing > 0)
     fail("train/label_smoothing", fmt::format("does not go with train/loss = \"{}\"", c.train.loss),
          "label smoothing belongs to softmax_cross_entropy");
+  const auto library = comm::allreduce_plan_names();
+  if (c.comm.wire != "same" &&
+      std::find(library.begin(), library.end(), c.comm.allreduce) != library.end())
+    fail("comm/wire",
+         fmt::format("= \"{}\" does not go with comm/allreduce = \"{}\"", c.comm.wire,
+                     c.comm.allreduce),
+         "take comm/allreduce = \"auto\", or a plan such as \"direct4-ring8/1M\"");
   const bool second_order = c.optimizer.kind != "sgd" && c.optimizer.kind != "adamw";
   if (second_order && c.kfac.damping_schedule == "levenberg_marquardt" && c.train.micro_batches > 1)
     fail("kfac/damping_schedule", "= \"levenberg_marquardt\" needs train/micro_batches = 1",

@@ -71,12 +71,8 @@ std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const trai
   comm::TunerOptions options;
   if (config.comm.wire != "same") options.wire = core::parse_dtype(config.comm.wire);
   const auto names = comm::allreduce_plan_names();
-  if (std::find(names.begin(), names.end(), key) != names.end()) {
-    if (options.wire)
-      throw core::UsageError("comm/wire does not go with comm/allreduce=" + key,
-                             "take comm/allreduce=auto, or a plan such as direct4-ring8/1M");
+  if (std::find(names.begin(), names.end(), key) != names.end())
     return comm::make_allreduce_plan(key, session.comm);
-  }
   options.sizes = kBucketSizes;
   options.type = core::parse_dtype(config.train.gradient_type);
   options.same_bits = key == "deterministic";

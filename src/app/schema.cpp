@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "app/schema_table.hpp"
+#include "comm/allreduce/plan_choice.hpp"
 #include "comm/reduction_plan.hpp"
 #include "nn/graph.hpp"
 
@@ -176,6 +177,20 @@ void add_schedule(std::vector<Key>& t) {
                "first epoch that counts", at_least(0)});
 }
 
+std::vector<std::string> allreduce_keys() {
+  std::vector<std::string> keys = comm::allreduce_plan_names();
+  keys.insert(keys.end(), {"auto", "deterministic"});
+  return keys;
+}
+
+bool is_plan(const std::string& text) {
+  try {
+    return !comm::parse_plan(text).library();
+  } catch (const core::UsageError&) {
+    return false;
+  }
+}
+
 void add_train(std::vector<Key>& t) {
   t.push_back({"train/epochs", [](Config& c) -> Slot { return &c.train.epochs; },
                "length of the training; schedules end with it", above(0)});
@@ -206,12 +221,16 @@ void add_train(std::vector<Key>& t) {
                "auto: go on when run/dir holds a checkpoint; never; or the path of a checkpoint",
                required, job});
   t.push_back(
-      {"comm/allreduce", [](Config& c) -> Slot { return &c.comm.allreduce; },
+      {"comm/allreduce",
+       [](Config& c) -> Slot { return &c.comm.allreduce; },
        "how gradients are summed over ranks: mpi (the library); auto (the fastest for these "
        "nodes, measured); deterministic (the fastest that adds in one order, however "
        "gradients are cut); rank_order (as one rank after the other, in every placement); "
        "or a plan such as direct4-ring8/1M (isaribi allreduce)",
-       required, job});
+       {.choices = allreduce_keys(),
+        .also = is_plan,
+        .also_expected = ", or a plan such as direct4-ring8/1M"},
+       job});
   t.push_back({"comm/wire", [](Config& c) -> Slot { return &c.comm.wire; },
                "type of gradients on their way between nodes (sums stay in train/gradient_type)",
                one_of({"same", "f32", "bf16", "f16"})});
@@ -329,7 +348,7 @@ std::string expectation(const Key& key) {
     for (const std::string& choice : key.limits.choices) {
       if (!choice.empty()) shown.push_back(choice);
     }
-    return fmt::format("one of {}", fmt::join(shown, ", "));
+    return fmt::format("one of {}{}", fmt::join(shown, ", "), key.limits.also_expected);
   }
   const std::string range = range_text(key.limits);
   switch (example.index()) {
@@ -352,7 +371,8 @@ std::string complaint(const Key& key, const Value& value) {
     if (limits.required && text->empty()) return "is empty";
     const bool known =
         limits.choices.empty() ||
-        std::find(limits.choices.begin(), limits.choices.end(), *text) != limits.choices.end();
+        std::find(limits.choices.begin(), limits.choices.end(), *text) != limits.choices.end() ||
+        (limits.also != nullptr && limits.also(*text));
     return known ? "" : "is not known";
   }
   if (const auto* whole = std::get_if<std::int64_t>(&value))

@@ -39,6 +39,9 @@ struct Limits {
   bool above_low = false;  ///< low itself is out
   std::vector<std::string> choices = {};
   bool required = false;  ///< text that may not stay empty
+  /// Text beside the choices that is known, too, and how expectation() names it; null: none.
+  bool (*also)(const std::string& text) = nullptr;
+  const char* also_expected = "";
 };
 
 struct Key {

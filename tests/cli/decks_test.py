@@ -52,6 +52,7 @@ DECKS = {
     "unknown choice": (block("optimizer", 'kind = "sdg"'), "sdg", ["optimizer/kind", 'did you mean "sgd"', "adamw"]),
     "unknown preset": (change("outputs = 10", 'preset = "resnet9"'), "resnet9", ["model/preset", "resnet8"]),
     "unknown allreduce": (append('[comm]\nallreduce = "rings"\n'), "rings", ["comm/allreduce", "mpi"]),
+    "wire of the library": (append('[comm]\nwire = "bf16"\n'), "wire", ["comm/wire", "comm/allreduce", "auto"]),
     "unknown Fisher": (append('[kfac]\nfisher = "exakt"\n'), "exakt", ["kfac/fisher", 'did you mean "exact"']),
     "no damping": (append("[kfac]\ndamping = 0\n"), "damping = 0", ["kfac/damping", "out of range", "above 0"]),
     "newer version": (change("version = 1", "version = 2\nsomething_new = 3"), "version = 2", ["version 2", "newer isaribi"]),

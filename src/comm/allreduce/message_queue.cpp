@@ -23,6 +23,7 @@ void MessageQueue::send(const void* data, std::int64_t bytes, int to, int tag,
       MPI_Isend(data, static_cast<int>(bytes), MPI_BYTE, to, tag, comm_, &requests_.emplace_back()),
       "MPI_Isend");
   done_.push_back(std::move(done));
+  peers_.push_back(to);
 }
 
 void MessageQueue::receive(void* data, std::int64_t bytes, int from, int tag,
