@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "comm/agreement.hpp"
+#include "comm/allreduce/memory_pool.hpp"
 #include "comm/allreduce/message_queue.hpp"
 #include "comm/allreduce/schedule.hpp"
 #include "comm/allreduce/stage_sums.hpp"
@@ -18,7 +19,7 @@ namespace isaribi::comm {
 namespace {
 
 constexpr std::int64_t kLargestSegment = std::int64_t{1} << 29;  // bytes: MPI counts are int
-constexpr std::size_t kKeptSchedules = 64, kSpare = 16;
+constexpr std::size_t kKeptSchedules = 64;
 constexpr int kAnnouncementTag = 0;
 /// Seconds that a rank with an error waits to learn the reason, and that one whose neighbour has
 /// begun leaves to a rank that can name the one who has not.
@@ -103,6 +104,7 @@ struct ScheduleRunner::Impl {
         hierarchy(order, levels),
         scheduler(hierarchy, comm->rank()),
         queue(*comm),
+        memory(*options.memory),
         hosts(comm->all_gather_strings(comm->host())),
         lanes(static_cast<std::size_t>(2 * hierarchy.levels())),
         sent(static_cast<std::size_t>(hierarchy.levels()), 0) {}
@@ -110,8 +112,6 @@ struct ScheduleRunner::Impl {
   std::shared_ptr<Operation> start(core::Tensor buffer);
   void announce(const std::shared_ptr<Operation>& operation);
   std::shared_ptr<const Schedule> schedule_of(std::int64_t count);
-  core::Tensor take_memory(std::int64_t bytes);
-  void give_back(core::Tensor& memory);
   void enter(Run& run);
   void post_receives(Run& run);
   void post_sends(Run& run);
@@ -143,11 +143,11 @@ struct ScheduleRunner::Impl {
   Hierarchy hierarchy;
   Scheduler scheduler;
   MessageQueue queue;
+  MemoryPool memory;
   std::vector<std::string> hosts;
   std::map<std::int64_t, std::shared_ptr<const Schedule>> schedules;  ///< by segment length
   std::vector<Lane> lanes;                                            ///< by stage
   std::vector<std::int64_t> sent;                                     ///< bytes, by level
-  std::vector<core::Tensor> spare;                                    ///< memory, by size
   std::deque<std::unique_ptr<Run>> runs;                              ///< in order
   std::deque<std::shared_ptr<Operation>> operations;                  ///< unfinished
   std::int64_t next_operation = 0, next_segment = 0;
@@ -213,26 +213,6 @@ void ScheduleRunner::Impl::compare(const Operation& operation) const {
                         "of the program, or ranks with different decks");
 }
 
-// Kept from stage to stage: fresh pages would cost more than the sum.
-core::Tensor ScheduleRunner::Impl::take_memory(std::int64_t bytes) {
-  for (core::Tensor& t : spare) {
-    if (t.count() < bytes) continue;
-    core::Tensor found = std::exchange(t, spare.back());
-    spare.pop_back();
-    return found;
-  }
-  return core::Tensor({bytes}, core::DType::u8, *options.memory);
-}
-
-void ScheduleRunner::Impl::give_back(core::Tensor& memory) {
-  if (!memory.defined()) return;
-  spare.push_back(std::exchange(memory, {}));
-  // The largest ones serve everyone.
-  std::sort(spare.begin(), spare.end(),
-            [](const core::Tensor& a, const core::Tensor& b) { return a.count() < b.count(); });
-  if (spare.size() > kSpare) spare.erase(spare.begin());
-}
-
 void ScheduleRunner::Impl::enter(Run& run) {
   const Stage& stage = run.schedule->stages[run.stage];
   if (stage.gather && run.stage == lanes.size() / 2) {
@@ -255,11 +235,11 @@ void ScheduleRunner::Impl::post_receives(Run& run) {
   const bool in_place = stage.gather && !sums.narrow();
   std::int64_t bytes = 0;
   for (const Message& m : stage.receives) bytes += sums.wire_bytes(m.end - m.begin);
-  if (!in_place) run.incoming = take_memory(bytes);
+  if (!in_place) run.incoming = memory.take(bytes);
   if (sums.narrow()) {
     bytes = 0;
     for (const Message& m : stage.sends) bytes += sums.wire_bytes(m.end - m.begin);
-    run.outgoing = take_memory(bytes);
+    run.outgoing = memory.take(bytes);
     run.outgoing_used = 0;
   }
   run.slots.clear();
@@ -313,8 +293,8 @@ void ScheduleRunner::Impl::advance(Run& run) {
   }
   if (run.round < stage.rounds || run.sends_left > 0) return;
   --lanes[run.stage].inside;
-  give_back(run.incoming);
-  give_back(run.outgoing);
+  memory.give_back(run.incoming);
+  memory.give_back(run.outgoing);
   if (++run.stage < lanes.size()) {
     lanes[run.stage].waiting[run.sequence] = &run;
   } else {
