@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// From TOML to typed statements. The only place that knows the TOML library.
+// From TOML to typed statements. Only this and machine_file.cpp know the TOML library.
 #include <fmt/format.h>
 #include <toml++/toml.h>
 

@@ -48,13 +48,16 @@ comm::Tuning find_tuning(Session& session, const train::Config& config,
   const std::string own = (std::filesystem::path(config.run.dir) / "allreduce.json").string();
   std::optional<comm::Tuning> found;
   comm::run_together(session.comm, [&] {
-    const std::string path = config.comm.tuning.empty() ? own : config.comm.tuning;
-    if (!config.comm.tuning.empty() || std::filesystem::exists(path))
-      found = usable(path, wanted, session.log);
+    // The run folder's first: what an earlier job chose decides the last bits of a restart.
+    if (std::filesystem::exists(own)) found = usable(own, wanted, session.log);
+    if (!found && !config.comm.tuning.empty())
+      found = usable(config.comm.tuning, wanted, session.log);
   });
-  // Every rank looked at the same file, or found none.
-  if (session.comm.all_reduce(std::int64_t{found ? 1 : 0}, comm::ReduceOp::min) == 1)
+  // Every rank looked at the same files, or found none.
+  if (session.comm.all_reduce(std::int64_t{found ? 1 : 0}, comm::ReduceOp::min) == 1) {
+    comm::run_on_root(session.comm, [&] { write_tuning(*found, own); });
     return std::move(*found);
+  }
   session.log.info(
       "allreduce: measuring for about {:.0f} s (isaribi allreduce measures once for "
       "all jobs; then comm/tuning=allreduce.json)",

@@ -11,9 +11,9 @@
 namespace isaribi::app {
 
 /// Collective. comm/allreduce is a key of comm::allreduce_plan_names; "auto": the fastest plans by
-/// a tuning file (comm/tuning, else the one that an earlier job of this run folder left) when it
-/// was made for these nodes, else by a few seconds of measuring now, left in the run folder so that
-/// a restart adds in the same order; "deterministic": the same among plans that all add in one
+/// the tuning that an earlier job of this run folder left, else by the file comm/tuning, when it
+/// was made for these nodes, else by a few seconds of measuring now; left in the run folder, so
+/// that a restart adds in the same order; "deterministic": the same among plans that all add in one
 /// order; or a plan such as "direct4-ring8/1M". Says what it chose. @throws core::UsageError;
 /// core::DataError for a damaged file.
 std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config);

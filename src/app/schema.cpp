@@ -240,11 +240,12 @@ void add_train(std::vector<Key>& t) {
                "ISARIBI_TOPOLOGY, else as Slurm tells",
                {},
                job});
-  t.push_back({"comm/tuning",
-               [](Config& c) -> Slot { return &c.comm.tuning; },
-               "auto, deterministic: tuning file of isaribi allreduce; empty: the run folder's",
-               {},
-               job});
+  t.push_back(
+      {"comm/tuning",
+       [](Config& c) -> Slot { return &c.comm.tuning; },
+       "auto, deterministic: tuning file of isaribi allreduce for a run folder that has none yet",
+       {},
+       job});
   t.push_back({"comm/bucket_kb", [](Config& c) -> Slot { return &c.comm.bucket_kb; },
                "KiB of gradients sent together while backward goes on; 0: as fits the model",
                from_to(0, 1e7), job});

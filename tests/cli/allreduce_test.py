@@ -16,6 +16,32 @@ class AllReduce(harness.CliTest):
         super().setUpClass()
         cls.count = 0
 
+    def train(self, *arguments):
+        """Three ranks, to step `train/steps`; returns what it said."""
+        result = harness.run(3, "train", self.deck(run="auto"), "comm/allreduce=auto", *arguments)
+        self.assert_fine(result)
+        return result[1]
+
+    def test_a_run_folder_keeps_its_plan(self):
+        """Measured once; then the folder's file decides, whatever comm/tuning says, so that a restart adds in the same order."""
+        self.assertIn("measuring for about", self.train("train/steps=1"))
+        kept = self.folder / "auto/allreduce.json"
+        tuning = json.loads(kept.read_text())
+        self.assertEqual([entry["bytes"] for entry in tuning["entries"]], [256 << 10, 1 << 20, 4 << 20])
+        for entry in tuning["entries"]:
+            entry["plan"] = "ring3/64K"
+        kept.write_text(json.dumps(tuning))
+        for entry in tuning["entries"]:
+            entry["plan"] = "direct3"
+        other = self.folder / "other.json"
+        other.write_text(json.dumps(tuning))
+        text = self.train("train/steps=2", f"comm/tuning={other}")
+        self.assertIn("256K: ring3/64K, 1M: ring3/64K", text)
+        self.assertNotIn("measuring", text)
+        kept.unlink()
+        self.assertIn("256K: direct3, 1M: direct3", self.train("train/steps=3", f"comm/tuning={other}"))
+        self.assertEqual(json.loads(kept.read_text())["entries"][0]["plan"], "direct3")
+
     def allreduce(self, ranks, *arguments):
         """Runs it; returns (result, tuning file, rows of the table, figure)."""
         type(self).count += 1

@@ -66,7 +66,6 @@ void check_folder_of(const std::string& path) {
 
 struct Bounds {
   double node = 0, rack = 0;  ///< seconds; 0: rate not told, or only one of them
-  double both() const { return std::max(node, rack); }
 };
 
 Bounds bounds_of(const comm::Topology& topology, const MachineFile& machine, double bytes) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 namespace isaribi::comm {
 namespace {
@@ -31,37 +30,29 @@ std::vector<Member> members_of(const Hierarchy& hierarchy, int level,
   return members;
 }
 
-/// Adds the traffic of one group that leaves domains, what a member sends being spread evenly over
-/// its ranks.
-void add_doors(const Topology& topology, const std::vector<Member>& members, Exchange exchange,
-               std::vector<std::map<int, double>>& out) {
-  const std::size_t k = members.size();
-  const double ring = static_cast<double>(k - 1) / static_cast<double>(k);
-  for (std::size_t d = 0; d < topology.order.domains.size(); ++d) {
-    const std::vector<int>& domain = topology.order.domains[d];
-    for (std::size_t i = 0; i < k; ++i) {
-      // Ranks of member i by domain.
-      std::map<int, int> ranks;
-      for (int p = 0; p < members[i].positions; ++p) {
-        ++ranks[domain[static_cast<std::size_t>(members[i].first + p)]];
-      }
-      const auto leaves = [&](std::size_t j, int home) {
-        return domain[static_cast<std::size_t>(members[j].first)] != home ||
-               domain[static_cast<std::size_t>(members[j].first + members[j].positions - 1)] !=
-                   home;
+/// Adds the traffic of one group that leaves domains of one kind, to the sum of each domain. What a
+/// member sends is spread evenly over its ranks.
+void add_doors(const std::vector<int>& domain, const std::vector<Member>& members,
+               Exchange exchange, std::vector<double>& out) {
+  const auto at = [&](int position) { return domain[static_cast<std::size_t>(position)]; };
+  const auto last = [](const Member& m) { return m.first + m.positions - 1; };
+  const auto k = static_cast<double>(members.size());
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const Member& me = members[i];
+    for (int first = me.first, end = first; first <= last(me); first = end) {
+      const int home = at(first);  // ranks [first, end) of this member are in it
+      while (end <= last(me) && at(end) == home) ++end;
+      const auto leaves = [&](const Member& other) {
+        return at(other.first) != home || at(last(other)) != home;
       };
-      for (const auto& [home, count] : ranks) {
-        const double share = static_cast<double>(count) / members[i].positions;
-        double sent = 0;
-        if (exchange == Exchange::ring) {
-          if (leaves((i + 1) % k, home)) sent = ring;
-        } else {
-          for (std::size_t j = 0; j < k; ++j) {
-            if (j != i && leaves(j, home)) sent += 1 / static_cast<double>(k);
-          }
-        }
-        out[d][home] += share * sent;
+      double sent = 0;
+      if (exchange == Exchange::ring) {
+        if (leaves(members[(i + 1) % members.size()])) sent = (k - 1) / k;
+      } else {
+        const auto others = std::count_if(members.begin(), members.end(), leaves);
+        sent = static_cast<double>(others - (leaves(me) ? 1 : 0)) / k;
       }
+      out[static_cast<std::size_t>(home)] += sent * (end - first) / me.positions;
     }
   }
 }
@@ -74,7 +65,10 @@ std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hi
   for (int l = 0; l < hierarchy.levels(); ++l) {
     StageLoad load;
     load.exchange = hierarchy.level(l).exchange;
-    std::vector<std::map<int, double>> out(domains.size());
+    std::vector<std::vector<double>> out;  // by kind of domain, by domain
+    for (const std::vector<int>& domain : domains) {
+      out.emplace_back(static_cast<std::size_t>(domain.back()) + 1, 0.0);
+    }
     for (const Hierarchy::Group& group : hierarchy.groups(l)) {
       const auto k = static_cast<int>(group.members.size());
       if (k < 2) continue;
@@ -93,12 +87,12 @@ std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hi
       for (const Member& m : members) {
         load.port = std::max(load.port, (k - 1.0) / k / m.positions);
       }
-      add_doors(topology, members, load.exchange, out);
+      for (std::size_t d = 0; d < domains.size(); ++d) {
+        add_doors(domains[d], members, load.exchange, out[d]);
+      }
     }
-    for (const std::map<int, double>& kind : out) {
-      double most = 0;
-      for (const auto& [home, sent] : kind) most = std::max(most, sent);
-      load.door.push_back(most);
+    for (const std::vector<double>& kind : out) {
+      load.door.push_back(*std::max_element(kind.begin(), kind.end()));
     }
     loads.push_back(load);
   }

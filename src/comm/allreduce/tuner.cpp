@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <memory>
 
 #include "core/error.hpp"
@@ -67,7 +66,7 @@ class Tuner {
     if (samples_.empty() || !options_.plans.empty()) report_.model.links.clear();
     for (PlanResult& r : report_.results) {
       const bool known = !r.plan.library() && !report_.model.links.empty();
-      if (known) r.fitted = predict(r.bytes, r.plan);
+      if (known) r.fitted = predict(r.bytes, r.plan, loads_of(r.plan));
     }
     std::stable_sort(report_.results.begin(), report_.results.end(),
                      [](const PlanResult& a, const PlanResult& b) { return a.bytes < b.bytes; });
@@ -87,7 +86,11 @@ class Tuner {
   double fair_share() const {
     return options_.budget_seconds / static_cast<double>(options_.sizes.size());
   }
-  double predict(std::int64_t bytes, const PlanChoice& plan) const;
+  double predict(std::int64_t bytes, const PlanChoice& plan,
+                 const std::vector<StageLoad>& loads) const;
+  std::vector<StageLoad> loads_of(const PlanChoice& plan) const {
+    return stage_loads(topology_, Hierarchy(topology_.order, plan.levels));
+  }
   bool is_measured(std::int64_t bytes, const PlanChoice& plan) const;
   void list_candidates();
   void measure_library(std::int64_t bytes);
@@ -110,12 +113,8 @@ std::int64_t segments_of(std::int64_t bytes, const PlanChoice& plan) {
   return plan.segment_bytes > 0 ? (bytes + plan.segment_bytes - 1) / plan.segment_bytes : 1;
 }
 
-double Tuner::predict(std::int64_t bytes, const PlanChoice& plan) const {
-  const auto known = std::find_if(candidates_.begin(), candidates_.end(),
-                                  [&](const Candidate& c) { return c.levels == plan.levels; });
-  const std::vector<StageLoad> loads =
-      known != candidates_.end() ? known->loads
-                                 : stage_loads(topology_, Hierarchy(topology_.order, plan.levels));
+double Tuner::predict(std::int64_t bytes, const PlanChoice& plan,
+                      const std::vector<StageLoad>& loads) const {
   return predict_seconds(report_.model, loads, static_cast<double>(bytes), segments_of(bytes, plan),
                          options_.window);
 }
@@ -149,11 +148,12 @@ void Tuner::measure(std::int64_t bytes, const PlanChoice& plan) {
   const auto sums = make_runner(comm_, topology_, plan, options_.wire, options_.window);
   const TimingLimits limits{kLeast, kMost, fair_share() * kShareOfOne};
   PlanResult result{bytes, plan, {}};
-  if (options_.plans.empty()) result.predicted = predict(bytes, plan);
+  const std::vector<StageLoad> loads = loads_of(plan);
+  if (options_.plans.empty()) result.predicted = predict(bytes, plan, loads);
   result.measured = time_together(comm_, limits, [&] { sums->start(x).wait(); });
   report_.results.push_back(result);
-  samples_.push_back({stage_loads(topology_, sums->hierarchy()), static_cast<double>(bytes),
-                      segments_of(bytes, plan), options_.window, result.measured.median});
+  samples_.push_back({loads, static_cast<double>(bytes), segments_of(bytes, plan), options_.window,
+                      result.measured.median});
 }
 
 // A few plans that between them show every parameter: the levels of the machine and all ranks as
@@ -206,29 +206,29 @@ void Tuner::guess_rates() {
 
 void Tuner::tune_size(std::int64_t bytes) {
   const double until = spent() + fair_share();
-  std::vector<PlanChoice> plans = options_.plans;
-  std::erase_if(plans, [](const PlanChoice& p) { return p.library(); });
   const bool named = !options_.plans.empty(), all = options_.exhaustive || named;
-  if (!named) {
-    for (const Candidate& c : candidates_) {
-      for (const std::int64_t segments : kSegments) {
-        const std::int64_t segment = (bytes + segments - 1) / segments;
-        if (segments > 1 && segment < kSmallestSegment) break;
-        plans.push_back({c.levels, segments == 1 ? 0 : segment});
-      }
+  std::vector<std::pair<double, PlanChoice>> plans;  // with their predicted seconds
+  for (const PlanChoice& plan : options_.plans) {
+    if (!plan.library()) plans.emplace_back(0, plan);
+  }
+  for (std::size_t c = 0; !named && c < candidates_.size(); ++c) {
+    for (const std::int64_t segments : kSegments) {
+      const std::int64_t segment = (bytes + segments - 1) / segments;
+      if (segments > 1 && segment < kSmallestSegment) break;
+      const PlanChoice plan{candidates_[c].levels, segments == 1 ? 0 : segment};
+      plans.emplace_back(predict(bytes, plan, candidates_[c].loads), plan);
     }
   }
   report_.plans += static_cast<std::int64_t>(plans.size());
-  std::vector<std::pair<double, std::size_t>> order;
-  for (std::size_t i = 0; i < plans.size(); ++i) order.emplace_back(predict(bytes, plans[i]), i);
-  if (options_.plans.empty()) std::sort(order.begin(), order.end());
+  std::stable_sort(plans.begin(), plans.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   const std::size_t wanted =
       all ? plans.size()
           : std::max(kFewestMeasured,
                      static_cast<std::size_t>(kShareMeasured * static_cast<double>(plans.size())));
   for (std::size_t i = 0; i < std::min(wanted, plans.size()); ++i) {
     if (!all && i > 0 && spent() > until) break;
-    measure(bytes, plans[order[i].second]);
+    measure(bytes, plans[i].second);
   }
   if (!all) report_.model = fit_model(report_.model, samples_);
 }
