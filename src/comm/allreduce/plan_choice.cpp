@@ -44,6 +44,18 @@ std::vector<std::vector<int>> merged(const Topology& topology) {
   return all;
 }
 
+/// Sizes are those of the largest domains, and smaller ones may not fit them.
+bool comes_together(const RankOrder& order, const std::vector<int>& sizes) {
+  std::vector<HierarchyLevel> levels;
+  for (const int size : sizes) levels.push_back({Exchange::direct, size});
+  try {
+    const Hierarchy fits(order, levels);
+    return true;
+  } catch (const core::UsageError&) {
+    return false;
+  }
+}
+
 void add_exchanges(const std::vector<int>& sizes, std::vector<HierarchyLevel>& levels,
                    std::vector<std::vector<HierarchyLevel>>& all) {
   if (levels.size() == sizes.size()) {
@@ -118,21 +130,13 @@ std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topolo
     }
     sizes.insert(lists.begin(), lists.end());
   }
-  std::vector<std::vector<HierarchyLevel>> all, fitting;
+  std::vector<std::vector<HierarchyLevel>> all;
   for (const std::vector<int>& list : sizes) {
+    if (list.empty() || !comes_together(topology.order, list)) continue;
     std::vector<HierarchyLevel> levels;
     add_exchanges(list, levels, all);
   }
-  for (const std::vector<HierarchyLevel>& levels : all) {
-    if (levels.empty()) continue;
-    try {
-      const Hierarchy fits(topology.order, levels);
-      fitting.push_back(levels);
-    } catch (const core::UsageError&) {
-      // Sizes taken from the largest domains, which smaller ones do not come together in.
-    }
-  }
-  return fitting;
+  return all;
 }
 
 }  // namespace isaribi::comm
