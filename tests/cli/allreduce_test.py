@@ -16,7 +16,7 @@ class AllReduce(harness.CliTest):
         super().setUpClass()
         cls.count = 0
 
-    def train(self, *arguments):
+    def train_auto(self, *arguments):
         """Three ranks, to step `train/steps`; returns what it said."""
         result = harness.run(3, "train", self.deck(run="auto"), "comm/allreduce=auto", *arguments)
         self.assert_fine(result)
@@ -24,7 +24,7 @@ class AllReduce(harness.CliTest):
 
     def test_a_run_folder_keeps_its_plan(self):
         """Measured once; then the folder's file decides, whatever comm/tuning says, so that a restart adds in the same order."""
-        self.assertIn("measuring for about", self.train("train/steps=1"))
+        self.assertIn("measuring for about", self.train_auto("train/steps=1"))
         kept = self.folder / "auto/allreduce.json"
         tuning = json.loads(kept.read_text())
         self.assertEqual([entry["bytes"] for entry in tuning["entries"]], [256 << 10, 1 << 20, 4 << 20])
@@ -35,11 +35,11 @@ class AllReduce(harness.CliTest):
             entry["plan"] = "direct3"
         other = self.folder / "other.json"
         other.write_text(json.dumps(tuning))
-        text = self.train("train/steps=2", f"comm/tuning={other}")
+        text = self.train_auto("train/steps=2", f"comm/tuning={other}")
         self.assertIn("256K: ring3/64K, 1M: ring3/64K", text)
         self.assertNotIn("measuring", text)
         kept.unlink()
-        self.assertIn("256K: direct3, 1M: direct3", self.train("train/steps=3", f"comm/tuning={other}"))
+        self.assertIn("256K: direct3, 1M: direct3", self.train_auto("train/steps=3", f"comm/tuning={other}"))
         self.assertEqual(json.loads(kept.read_text())["entries"][0]["plan"], "direct3")
 
     def allreduce(self, ranks, *arguments):
