@@ -13,14 +13,11 @@ import unittest
 
 import tomllib
 
-CLUSTER = pathlib.Path(__file__).resolve().parent / "cluster"
+import harness
+from harness import CLUSTER, cluster
+
 PROBE = os.environ.get("ISARIBI_PROBE", "cluster_probe")
 RUN_FOLDER = pathlib.Path("/run/isaribi-cluster")
-
-
-def cluster(*arguments, before=()):
-    return subprocess.run([*before, sys.executable, "-B", CLUSTER, *map(str, arguments)], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=120)
 
 
 def output(*arguments):
@@ -187,8 +184,4 @@ class NothingStaysTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    trial = cluster("clean")
-    if trial.returncode == 77:
-        print(trial.stderr.strip())
-        sys.exit(77)
-    unittest.main()
+    harness.main()

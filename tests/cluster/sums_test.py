@@ -1,23 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Sums across emulated nodes: every plan of uneven nodes, of prime numbers of ranks and of two racks, checked with integers."""
 import os
-import pathlib
-import subprocess
-import sys
 import unittest
 
-CLUSTER = pathlib.Path(__file__).resolve().parent / "cluster"
+import harness
+
 ISARIBI = os.environ.get("ISARIBI", "isaribi")
-
-
-def cluster(*arguments):
-    return subprocess.run([sys.executable, "-B", CLUSTER, *map(str, arguments)], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=120, env=dict(os.environ, OMP_NUM_THREADS="1"))
 
 
 class SumsTest(unittest.TestCase):
     def check(self, topology, *arguments, options=("--exhaustive",)):
-        done = cluster("run", *arguments, "--", ISARIBI, "allreduce", "--sizes", "8K", "--check", "--budget", "1",
+        done = harness.cluster("run", *arguments, "--", ISARIBI, "allreduce", "--sizes", "8K", "--check", "--budget", "1",
                        "--output", "", *options)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn(topology + "\n", done.stdout)
@@ -37,8 +30,4 @@ class SumsTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    trial = cluster("clean")
-    if trial.returncode == 77:
-        print(trial.stderr.strip())
-        sys.exit(77)
-    unittest.main()
+    harness.main()

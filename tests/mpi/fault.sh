@@ -7,16 +7,8 @@ set -u
 fault=$1 ranks=$2 culprit=$3 program=$4
 shift 4
 hang=2
-token=fault-$$-$RANDOM
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-
-fail() {
-  echo "FAILED ($fault, $ranks ranks, culprit $culprit): $1"
-  echo "--- output of the job:"
-  cat "$out"
-  exit 1
-}
+# shellcheck source=tests/mpi/job.sh
+source "$(dirname "${BASH_SOURCE[0]}")/job.sh"
 
 start=$(date +%s%N)
 timeout -k 5 60 "$@" "$ranks" "$program" "$fault" "$culprit" "$hang" "$token" >"$out" 2>&1 </dev/null &
@@ -86,9 +78,4 @@ case $fault in
     [ "$status" != 0 ] || fail "exit code 0 after a fault"
     ;;
 esac
-[ "$milliseconds" -le "$limit" ] || fail "took $milliseconds ms, stated limit $limit ms"
-sleep 0.2
-left=$(pgrep -f "$token" | wc -l)
-[ "$left" = 0 ] || fail "$left processes are left"
-echo "ok: $fault of rank $culprit of $ranks: exit $status after $milliseconds ms"
-grep -a "^error:" "$out" || true
+passed "$status" "$milliseconds" "$limit"
