@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "app/reduction.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -22,6 +23,24 @@ std::string machine_path(const train::Config& config) {
   if (!config.comm.topology.empty()) return config.comm.topology;
   const char* environment = std::getenv("ISARIBI_TOPOLOGY");
   return environment == nullptr ? "" : environment;
+}
+
+bool is_tuned(const train::Config& config) {
+  return config.comm.allreduce == "auto" || config.comm.allreduce == "deterministic";
+}
+
+/// Whether gradients are summed along levels, as far as the deck asks and there is anybody to sum
+/// with.
+bool takes_hierarchies(Session& session, const train::Config& config) {
+  const auto names = comm::allreduce_plan_names();
+  return session.comm.size() > 1 &&
+         std::find(names.begin(), names.end(), config.comm.allreduce) == names.end();
+}
+
+comm::Topology topology_of(Session& session, const train::Config& config) {
+  MachineFile machine;
+  comm::run_together(session.comm, [&] { machine = read_machine_file(machine_path(config)); });
+  return comm::discover_topology(session.comm, machine.rack_of_host);
 }
 
 /// The tuning of `path` when it was made for this topology, wire and order of sums.
@@ -69,28 +88,29 @@ comm::Tuning find_tuning(Session& session, const train::Config& config,
 
 }  // namespace
 
+void check_reduction(Session& session, const train::Config& config) {
+  if (!takes_hierarchies(session, config)) return;
+  const comm::Topology topology = topology_of(session, config);
+  if (!is_tuned(config))
+    const comm::Hierarchy fits(topology.order, comm::parse_plan(config.comm.allreduce).levels);
+}
+
 std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config) {
   const std::string& key = config.comm.allreduce;
+  if (!takes_hierarchies(session, config))
+    return comm::make_allreduce_plan(session.comm.size() == 1 ? "mpi" : key, session.comm);
   comm::TunerOptions options;
-  if (config.comm.wire != "same") options.wire = core::parse_dtype(config.comm.wire);
-  const auto names = comm::allreduce_plan_names();
-  if (std::find(names.begin(), names.end(), key) != names.end())
-    return comm::make_allreduce_plan(key, session.comm);
   options.sizes = kBucketSizes;
   options.type = core::parse_dtype(config.train.gradient_type);
+  if (config.comm.wire != "same") options.wire = core::parse_dtype(config.comm.wire);
   options.same_bits = key == "deterministic";
   options.budget_seconds = kSeconds;
-  const bool tuned = key == "auto" || key == "deterministic";
-  const comm::PlanChoice named = tuned ? comm::PlanChoice{} : comm::parse_plan(key);
-  if (session.comm.size() == 1) return comm::make_allreduce_plan("mpi", session.comm);
-  MachineFile machine;
-  comm::run_together(session.comm, [&] { machine = read_machine_file(machine_path(config)); });
-  const comm::Topology topology = comm::discover_topology(session.comm, machine.rack_of_host);
+  const comm::Topology topology = topology_of(session, config);
   comm::Tuning tuning;
-  if (tuned) {
+  if (is_tuned(config)) {
     tuning = find_tuning(session, config, topology, options);
   } else {
-    tuning.entries.push_back({0, named, 0, 0});
+    tuning.entries.push_back({0, comm::parse_plan(key), 0, 0});
   }
   auto plan = std::make_unique<comm::TunedPlan>(session.comm, topology, tuning, options.wire);
   session.log.info("allreduce: {}; {}", topology.description(), plan->description());

@@ -10,6 +10,11 @@
 
 namespace isaribi::app {
 
+/// Collective: everything about [comm] that can be wrong, before anything is made: a machine file
+/// that is damaged, a named plan that these ranks do not come together in. @throws
+/// core::UsageError, core::DataError
+void check_reduction(Session& session, const train::Config& config);
+
 /// Collective. comm/allreduce is a key of comm::allreduce_plan_names; "auto": the fastest plans by
 /// the tuning that an earlier job of this run folder left, else by the file comm/tuning, when it
 /// was made for these nodes, else by a few seconds of measuring now; left in the run folder, so

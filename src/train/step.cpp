@@ -46,6 +46,8 @@ std::unique_ptr<comm::GradientReducer> make_reducer(const Config& config, const 
   const std::vector<int> owners = optimizer.gradient_owners();
   if (owners.empty())
     return std::make_unique<comm::BucketReducer>(context.comm, plan, graph.flat_gradient(), bucket);
+  if (plan.name() == "hierarchy")
+    context.log.info("allreduce: not used, gradients go to their owners only (kfac/placement)");
   return std::make_unique<comm::ScatterReducer>(context.comm, graph.flat_gradient(),
                                                 ranges_of(graph, owners), bucket);
 }

@@ -42,6 +42,14 @@ class AllReduce(harness.CliTest):
         self.assertIn("256K: direct3, 1M: direct3", self.train_auto("train/steps=3", f"comm/tuning={other}"))
         self.assertEqual(json.loads(kept.read_text())["entries"][0]["plan"], "direct3")
 
+    def test_a_plan_that_does_not_fit_makes_nothing(self):
+        deck = self.deck(run="none")
+        refused = harness.run(3, "train", deck, "comm/allreduce=direct2")
+        self.assert_refused(refused, 2, 'hierarchy "direct2" leaves 2 groups of 3 ranks apart')
+        refused = harness.run(3, "train", deck, "comm/allreduce=auto", f"comm/topology={self.folder / 'absent.toml'}")
+        self.assert_refused(refused, 3, "absent.toml")
+        self.assertFalse((self.folder / "none").exists())
+
     def allreduce(self, ranks, *arguments):
         """Runs it; returns (result, tuning file, rows of the table, figure)."""
         type(self).count += 1

@@ -95,6 +95,7 @@ core::ExitCode train_verb(const TrainOptions& options, Session& session) {
                             "data/train is not the data that this run was started with",
                             "set data/train back, or start a new run with another run/dir");
   });
+  check_reduction(session, config);
   comm::check_agreement(
       session.comm,
       {{"program", build_id()}, {"deck", fingerprint(text)}, {"training data", data.digest}});
