@@ -50,6 +50,21 @@ class AllReduce(harness.CliTest):
         self.assert_refused(refused, 3, "absent.toml")
         self.assertFalse((self.folder / "none").exists())
 
+    def digest(self, plan, bucket_kb):
+        run = self.folder / f"bits-{plan.replace('/', '-')}-{bucket_kb}"
+        self.assert_fine(harness.run(4, "train", self.deck(run=run), f"comm/allreduce={plan}", f"comm/bucket_kb={bucket_kb}",
+                                     "train/gradient_type=f32", "train/steps=3"))
+        code, text, _ = harness.run(0, "inspect", run, "--digest")
+        self.assertEqual(code, 0)
+        return text.split()[0]
+
+    def test_plans_that_add_in_one_order_train_the_same_bits(self):
+        """Whatever the levels, segments and buckets; a ring adds in another order, which f32 gradients show."""
+        expected = self.digest("direct4", 0)
+        for plan, bucket in (("direct2-direct2", 0), ("direct2-direct2/1K", 1), ("direct4", 1)):
+            self.assertEqual(self.digest(plan, bucket), expected, plan)
+        self.assertNotEqual(self.digest("ring4", 0), expected)
+
     def allreduce(self, ranks, *arguments):
         """Runs it; returns (result, tuning file, rows of the table, figure)."""
         type(self).count += 1
