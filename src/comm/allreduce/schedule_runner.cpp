@@ -9,10 +9,10 @@
 #include <utility>
 
 #include "comm/agreement.hpp"
-#include "comm/allreduce/memory_pool.hpp"
+#include "comm/allreduce/message_exchange.hpp"
 #include "comm/allreduce/message_queue.hpp"
 #include "comm/allreduce/schedule.hpp"
-#include "comm/allreduce/stage_sums.hpp"
+#include "comm/allreduce/schedule_run.hpp"
 #include "core/timer.hpp"
 
 namespace isaribi::comm {
@@ -20,16 +20,9 @@ namespace {
 
 constexpr std::int64_t kLargestSegment = std::int64_t{1} << 29;  // bytes: MPI counts are int
 constexpr std::size_t kKeptSchedules = 64;
-constexpr int kAnnouncementTag = 0;
 /// Seconds that a rank with an error waits to learn the reason, and that one whose neighbour has
 /// begun leaves to a rank that can name the one who has not.
 constexpr double kGrace = 2;
-
-/// What a rank says about a sum when it starts it; compared by the next rank.
-struct Announcement {
-  std::int64_t sequence = 0, count = 0, type = 0;
-  bool operator==(const Announcement&) const = default;
-};
 
 std::string to_text(const Announcement& a) {
   return "sum " + std::to_string(a.sequence) + " of " + std::to_string(a.count) + " " +
@@ -58,34 +51,6 @@ std::unique_ptr<Communicator> agreed(std::unique_ptr<Communicator> comm, const R
   return comm;
 }
 
-/// A buffer on its way.
-struct Operation {
-  Operation(core::Tensor b, core::DType wire)
-      : buffer(std::move(b)), wide(buffer.dtype(), buffer.dtype()), narrow(buffer.dtype(), wire) {}
-  core::Tensor buffer;
-  StageSums wide, narrow;  ///< for levels below the first narrow one, and from there on
-  Announcement mine, theirs;
-  bool heard = false;          ///< theirs has come
-  std::size_t unfinished = 0;  ///< segments and announcements
-  double start = 0;
-};
-
-/// A segment on its way.
-struct Run {
-  std::shared_ptr<Operation> operation;
-  std::int64_t sequence = 0;
-  std::byte* data = nullptr;
-  std::shared_ptr<const Schedule> schedule;
-  std::size_t stage = 0;
-  int round = 0;             ///< the first that is not received
-  std::vector<int> missing;  ///< receives, by round
-  int sends_left = 0;
-  std::vector<Slot> slots;          ///< of the receives
-  std::vector<bool> arrived;        ///< beside slots
-  core::Tensor incoming, outgoing;  ///< u8: what slots and narrow sends point into
-  std::size_t outgoing_used = 0;
-};
-
 /// The door of a stage. Segments enter in order, because ranks that let in different ones could
 /// wait for each other.
 struct Lane {
@@ -104,18 +69,17 @@ struct ScheduleRunner::Impl {
         hierarchy(order, levels),
         scheduler(hierarchy, comm->rank()),
         queue(*comm),
-        memory(*options.memory),
         hosts(comm->all_gather_strings(comm->host())),
         lanes(static_cast<std::size_t>(2 * hierarchy.levels())),
-        sent(static_cast<std::size_t>(hierarchy.levels()), 0) {}
+        sent(static_cast<std::size_t>(hierarchy.levels()), 0),
+        messages(queue, *options.memory, 2 * hierarchy.levels(), [this](Run& run) { leave(run); }) {
+  }
 
   std::shared_ptr<Operation> start(core::Tensor buffer);
   void announce(const std::shared_ptr<Operation>& operation);
   std::shared_ptr<const Schedule> schedule_of(std::int64_t count);
   void enter(Run& run);
-  void post_receives(Run& run);
-  void post_sends(Run& run);
-  void advance(Run& run);
+  void leave(Run& run);
   void open_doors();
   void progress(bool block);
   [[noreturn]] void fail(const core::CommError& error);
@@ -123,16 +87,6 @@ struct ScheduleRunner::Impl {
   void check_limit(const Operation& operation) const;
   int awaited(const Operation& operation) const;
 
-  const StageSums& sums_of(const Run& run) const {
-    const Stage& stage = run.schedule->stages[run.stage];
-    return stage.level < options.first_wire_level ? run.operation->wide : run.operation->narrow;
-  }
-  int tag_of(const Run& run) const {
-    const auto stages = static_cast<std::int64_t>(lanes.size());
-    const std::int64_t cycle = (queue.largest_tag() - 1) / stages;
-    return static_cast<int>(1 + run.sequence % cycle * stages +
-                            static_cast<std::int64_t>(run.stage));
-  }
   std::string who(int rank) const {
     return "rank " + std::to_string(rank) + " on " + hosts[static_cast<std::size_t>(rank)];
   }
@@ -143,13 +97,13 @@ struct ScheduleRunner::Impl {
   Hierarchy hierarchy;
   Scheduler scheduler;
   MessageQueue queue;
-  MemoryPool memory;
   std::vector<std::string> hosts;
   std::map<std::int64_t, std::shared_ptr<const Schedule>> schedules;  ///< by segment length
   std::vector<Lane> lanes;                                            ///< by stage
   std::vector<std::int64_t> sent;                                     ///< bytes, by level
-  std::deque<std::unique_ptr<Run>> runs;                              ///< in order
-  std::deque<std::shared_ptr<Operation>> operations;                  ///< unfinished
+  MessageExchange messages;
+  std::deque<std::unique_ptr<Run>> runs;              ///< in order
+  std::deque<std::shared_ptr<Operation>> operations;  ///< unfinished
   std::int64_t next_operation = 0, next_segment = 0;
 };
 
@@ -165,7 +119,7 @@ std::shared_ptr<Operation> ScheduleRunner::Impl::start(core::Tensor buffer) {
   const std::int64_t count = buffer.count();
   const core::DType wire =
       options.wire && buffer.dtype() != core::DType::i32 ? *options.wire : buffer.dtype();
-  auto operation = std::make_shared<Operation>(buffer, wire);
+  auto operation = std::make_shared<Operation>(buffer, wire, options.first_wire_level);
   const std::int64_t limit = options.segment_bytes > 0
                                  ? std::min(options.segment_bytes, kLargestSegment)
                                  : kLargestSegment;
@@ -194,10 +148,10 @@ std::shared_ptr<Operation> ScheduleRunner::Impl::start(core::Tensor buffer) {
 void ScheduleRunner::Impl::announce(const std::shared_ptr<Operation>& operation) {
   const int size = comm->size();
   operation->unfinished += 2;
-  queue.send(&operation->mine, sizeof(Announcement), (comm->rank() + 1) % size, kAnnouncementTag,
-             [operation] { --operation->unfinished; });
-  queue.receive(&operation->theirs, sizeof(Announcement), previous(), kAnnouncementTag,
-                [this, operation] {
+  queue.send(&operation->mine, sizeof(Announcement), (comm->rank() + 1) % size,
+             MessageExchange::kAnnouncementTag, [operation] { --operation->unfinished; });
+  queue.receive(&operation->theirs, sizeof(Announcement), previous(),
+                MessageExchange::kAnnouncementTag, [this, operation] {
                   --operation->unfinished;
                   operation->heard = true;
                   compare(*operation);
@@ -214,89 +168,22 @@ void ScheduleRunner::Impl::compare(const Operation& operation) const {
 }
 
 void ScheduleRunner::Impl::enter(Run& run) {
-  const Stage& stage = run.schedule->stages[run.stage];
-  if (stage.gather && run.stage == lanes.size() / 2) {
+  const Stage& stage = run.stage();
+  if (stage.gather && run.index == lanes.size() / 2) {
     for (const auto& [begin, end] : run.schedule->held) {
       run.operation->narrow.round(run.data, begin, end);
     }
   }
-  run.round = 0;
-  run.missing.assign(static_cast<std::size_t>(stage.rounds), 0);
-  run.sends_left = static_cast<int>(stage.sends.size());
-  post_receives(run);
-  if (stage.rounds > 0) post_sends(run);
-  advance(run);
+  for (const Message& m : stage.sends) {
+    sent[static_cast<std::size_t>(stage.level)] += run.sums().wire_bytes(m.end - m.begin);
+  }
+  messages.enter(run);
 }
 
-// All rounds at once: a message that finds its receive posted needs no copy in between.
-void ScheduleRunner::Impl::post_receives(Run& run) {
-  const Stage& stage = run.schedule->stages[run.stage];
-  const StageSums& sums = sums_of(run);
-  const bool in_place = stage.gather && !sums.narrow();
-  std::int64_t bytes = 0;
-  for (const Message& m : stage.receives) bytes += sums.wire_bytes(m.end - m.begin);
-  if (!in_place) run.incoming = memory.take(bytes);
-  if (sums.narrow()) {
-    bytes = 0;
-    for (const Message& m : stage.sends) bytes += sums.wire_bytes(m.end - m.begin);
-    run.outgoing = memory.take(bytes);
-    run.outgoing_used = 0;
-  }
-  run.slots.clear();
-  run.arrived.assign(stage.receives.size(), false);
-  auto* slot = in_place ? nullptr : static_cast<std::byte*>(run.incoming.raw());
-  for (const Message& m : stage.receives) {
-    const std::int64_t length = sums.wire_bytes(m.end - m.begin);
-    run.slots.push_back({&m, in_place ? sums.at(run.data, m.begin) : slot});
-    if (!in_place) slot += length;
-    ++run.missing[static_cast<std::size_t>(m.round)];
-    queue.receive(run.slots.back().data, length, m.peer, tag_of(run),
-                  [this, &run, &m, at = run.slots.size() - 1] {
-                    run.arrived[at] = true;
-                    --run.missing[static_cast<std::size_t>(m.round)];
-                    advance(run);
-                  });
-  }
-}
-
-void ScheduleRunner::Impl::post_sends(Run& run) {
-  const Stage& stage = run.schedule->stages[run.stage];
-  const StageSums& sums = sums_of(run);
-  const auto first = std::partition_point(stage.sends.begin(), stage.sends.end(),
-                                          [&](const Message& m) { return m.round < run.round; });
-  for (auto m = first; m != stage.sends.end() && m->round == run.round; ++m) {
-    const std::int64_t length = sums.wire_bytes(m->end - m->begin);
-    const std::byte* from = sums.at(run.data, m->begin);
-    if (sums.narrow()) {
-      std::byte* to = static_cast<std::byte*>(run.outgoing.raw()) + run.outgoing_used;
-      run.outgoing_used += static_cast<std::size_t>(length);
-      sums.put_out({&*m, to}, run.data);
-      from = to;
-    }
-    sent[static_cast<std::size_t>(stage.level)] += length;
-    queue.send(from, length, m->peer, tag_of(run), [this, &run] {
-      --run.sends_left;
-      advance(run);
-    });
-  }
-}
-
-void ScheduleRunner::Impl::advance(Run& run) {
-  const Stage& stage = run.schedule->stages[run.stage];
-  while (run.round < stage.rounds && run.missing[static_cast<std::size_t>(run.round)] == 0) {
-    std::vector<Slot> arrived;
-    for (const Slot& s : run.slots) {
-      if (s.message->round == run.round) arrived.push_back(s);
-    }
-    sums_of(run).take_in(stage, std::move(arrived), run.data);
-    if (++run.round < stage.rounds) post_sends(run);
-  }
-  if (run.round < stage.rounds || run.sends_left > 0) return;
-  --lanes[run.stage].inside;
-  memory.give_back(run.incoming);
-  memory.give_back(run.outgoing);
-  if (++run.stage < lanes.size()) {
-    lanes[run.stage].waiting[run.sequence] = &run;
+void ScheduleRunner::Impl::leave(Run& run) {
+  --lanes[run.index].inside;
+  if (++run.index < lanes.size()) {
+    lanes[run.index].waiting[run.sequence] = &run;
   } else {
     --run.operation->unfinished;
     run.operation.reset();
@@ -374,7 +261,7 @@ void ScheduleRunner::Impl::check_limit(const Operation& operation) const {
 
 int ScheduleRunner::Impl::awaited(const Operation& operation) const {
   for (const auto& run : runs) {
-    if (run->operation.get() != &operation || run->stage >= lanes.size()) continue;
+    if (run->operation.get() != &operation || run->index >= lanes.size()) continue;
     const auto first = std::find(run->arrived.begin(), run->arrived.end(), false);
     if (first == run->arrived.end()) continue;
     return run->slots[static_cast<std::size_t>(first - run->arrived.begin())].message->peer;

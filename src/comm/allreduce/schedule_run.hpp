@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// A buffer and its segments on their way through the stages of a schedule. Internal to
+// ScheduleRunner and its exchanges.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "comm/allreduce/schedule.hpp"
+#include "comm/allreduce/stage_sums.hpp"
+#include "comm/communicator.hpp"
+
+namespace isaribi::comm {
+
+/// What a rank says about a sum when it starts it; compared by the next rank.
+struct Announcement {
+  std::int64_t sequence = 0, count = 0, type = 0;
+  bool operator==(const Announcement&) const = default;
+};
+
+/// A buffer on its way.
+struct Operation {
+  /// `first_narrow`: the level from which on it travels as `wire`.
+  Operation(core::Tensor b, core::DType wire, int first_narrow)
+      : buffer(std::move(b)),
+        wide(buffer.dtype(), buffer.dtype()),
+        narrow(buffer.dtype(), wire),
+        first_narrow_level(first_narrow) {}
+  const StageSums& sums(const Stage& stage) const {
+    return stage.level < first_narrow_level ? wide : narrow;
+  }
+
+  core::Tensor buffer;
+  StageSums wide, narrow;
+  int first_narrow_level;
+  Announcement mine, theirs;
+  bool heard = false;          ///< theirs has come
+  std::size_t unfinished = 0;  ///< segments and announcements
+  double start = 0;
+};
+
+/// A segment on its way.
+struct Run {
+  std::shared_ptr<Operation> operation;
+  std::int64_t sequence = 0;
+  std::byte* data = nullptr;
+  std::shared_ptr<const Schedule> schedule;
+  std::size_t index = 0;  ///< of the stage it is in or waits for
+
+  const Stage& stage() const { return schedule->stages[index]; }
+  const StageSums& sums() const { return operation->sums(stage()); }
+
+  // Of the exchange at hand.
+  int round = 0;             ///< the first that is not received
+  std::vector<int> missing;  ///< receives, by round
+  int sends_left = 0;
+  std::vector<Slot> slots;          ///< of the receives
+  std::vector<bool> arrived;        ///< beside slots
+  core::Tensor incoming, outgoing;  ///< u8: what slots and narrow sends point into
+  std::size_t outgoing_used = 0;
+};
+
+}  // namespace isaribi::comm
