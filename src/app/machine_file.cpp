@@ -122,7 +122,7 @@ comm::MachineModel MachineFile::model(const comm::Topology& topology) const {
     const std::string leaves = c > 0 ? topology.kinds[c - 1] : network_only ? "node" : "";
     const Link& link = leaves == "node" ? node : leaves == "rack" ? rack : inside;
     const comm::LinkCost cost{link.latency_s, per_byte(link), per_byte(link)};
-    machine.links.push_back({cost, cost});
+    machine.links.push_back({cost, cost, cost, cost});
   }
   return machine;
 }

@@ -29,6 +29,11 @@ bool is_tuned(const train::Config& config) {
   return config.comm.allreduce == "auto" || config.comm.allreduce == "deterministic";
 }
 
+std::optional<core::DType> wire_of(const train::Config& config) {
+  if (config.comm.wire == "same") return std::nullopt;
+  return core::parse_dtype(config.comm.wire);
+}
+
 /// Whether gradients are summed along levels, as far as the deck asks and there is anybody to sum
 /// with.
 bool takes_hierarchies(Session& session, const train::Config& config) {
@@ -92,7 +97,7 @@ void check_reduction(Session& session, const train::Config& config) {
   if (!takes_hierarchies(session, config)) return;
   const comm::Topology topology = topology_of(session, config);
   if (!is_tuned(config))
-    const comm::Hierarchy fits(topology.order, comm::parse_plan(config.comm.allreduce).levels);
+    comm::check_plan(topology, comm::parse_plan(config.comm.allreduce), wire_of(config));
 }
 
 std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config) {
@@ -102,7 +107,7 @@ std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const trai
   comm::TunerOptions options;
   options.sizes = kBucketSizes;
   options.type = core::parse_dtype(config.train.gradient_type);
-  if (config.comm.wire != "same") options.wire = core::parse_dtype(config.comm.wire);
+  options.wire = wire_of(config);
   options.same_bits = key == "deterministic";
   options.budget_seconds = kSeconds;
   const comm::Topology topology = topology_of(session, config);

@@ -29,9 +29,9 @@ void check_parts(const char* call, const Communicator& comm, const core::Tensor&
   require(counts[rank] == mine.count(), "the part of this rank has " +
                                             std::to_string(mine.count()) + " elements, not " +
                                             std::to_string(counts[rank]));
-  require(all.dtype() == mine.dtype() &&
-              (all.dtype() == core::DType::f32 || all.dtype() == core::DType::f64),
-          "tensors must be both f32 or both f64");
+  const bool known = all.dtype() == core::DType::f32 || all.dtype() == core::DType::f64 ||
+                     all.dtype() == core::DType::i32;
+  require(all.dtype() == mine.dtype() && known, "tensors must be both f32, both f64 or both i32");
   require(host(all) && host(mine), "device memory: copy it to the host first");
 }
 

@@ -117,9 +117,9 @@ class Communicator {
   double all_reduce(double value, ReduceOp op);
 
   /// Part r of `all`, which is counts[r] elements behind those of the ranks before it, summed over
-  /// ranks, ends in `mine` of rank r. f32 or f64, host memory; `all` and counts are the same shape
-  /// on every rank, and counts may be 0. `mine` is memory of its own, or this rank's part of `all`:
-  /// then only that part of `all` changes. The same bits in every run of the same size.
+  /// ranks, ends in `mine` of rank r. f64, f32 or i32, host memory; `all` and counts are the same
+  /// shape on every rank, and counts may be 0. `mine` is memory of its own, or this rank's part of
+  /// `all`: then only that part of `all` changes. The same bits in every run of the same size.
   /// @throws core::InternalError when the counts do not fit the tensors.
   void reduce_scatter_v(core::Tensor all, std::span<const std::int64_t> counts, core::Tensor mine);
   /// Without waiting: neither tensor may be touched until the request is complete. Every rank must
@@ -151,8 +151,9 @@ class Communicator {
 
   /// The ranks that share memory with this one, in the order of this group.
   virtual std::unique_ptr<Communicator> split_node() = 0;
-  /// Ranks of the same colour, ordered by this group's rank; colour >= 0.
-  virtual std::unique_ptr<Communicator> split(int colour) = 0;
+  /// Ranks of the same colour, ordered by `key`, those with equal keys by this group's rank; colour
+  /// >= 0.
+  virtual std::unique_ptr<Communicator> split(int colour, int key = 0) = 0;
   /// The same ranks, with messages of their own (a library, HDF5).
   virtual std::unique_ptr<Communicator> duplicate() = 0;
   /// Only on a group made by split_node(). @throws core::CommError when the node has no such memory

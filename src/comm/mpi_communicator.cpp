@@ -133,10 +133,10 @@ class MpiCommunicator final : public Communicator {
               "MPI_Comm_split_type");
     return make_mpi_communicator(node, true, shared_);
   }
-  std::unique_ptr<Communicator> split(int colour) override {
+  std::unique_ptr<Communicator> split(int colour, int key) override {
     const Waiting waiting(*shared_);
     MPI_Comm part = MPI_COMM_NULL;
-    check_mpi(MPI_Comm_split(comm_, colour, rank_, &part), "MPI_Comm_split");
+    check_mpi(MPI_Comm_split(comm_, colour, key, &part), "MPI_Comm_split");
     return make_mpi_communicator(part, true, shared_);
   }
   std::unique_ptr<Communicator> duplicate() override {

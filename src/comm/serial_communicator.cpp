@@ -48,7 +48,7 @@ class SerialCommunicator final : public Communicator {
     return {};
   }
   std::unique_ptr<Communicator> split_node() override { return make_serial_communicator(); }
-  std::unique_ptr<Communicator> split(int) override { return make_serial_communicator(); }
+  std::unique_ptr<Communicator> split(int, int) override { return make_serial_communicator(); }
   std::unique_ptr<Communicator> duplicate() override { return make_serial_communicator(); }
   std::unique_ptr<SharedWindow> make_shared_window(std::size_t bytes) override {
     return std::make_unique<HeapWindow>(bytes);

@@ -36,6 +36,20 @@ RankOrder uneven(int ranks) {
   return order;
 }
 
+/// Exchanges of even levels, odd levels and the outermost level.
+struct Mix {
+  Exchange even, odd, outermost;
+};
+constexpr Mix kMixes[] = {
+    {Exchange::ring, Exchange::ring, Exchange::ring},
+    {Exchange::direct, Exchange::direct, Exchange::direct},
+    {Exchange::ring, Exchange::direct, Exchange::ring},
+    {Exchange::shared, Exchange::shared, Exchange::shared},
+    {Exchange::shared, Exchange::direct, Exchange::ring},
+    {Exchange::library, Exchange::library, Exchange::library},
+    {Exchange::shared, Exchange::ring, Exchange::library},
+};
+
 std::vector<std::vector<HierarchyLevel>> hierarchies(const RankOrder& order) {
   const int ranks = static_cast<int>(order.ranks.size());
   std::vector<std::vector<int>> sizes = comm::ordered_factorisations(ranks);
@@ -44,11 +58,11 @@ std::vector<std::vector<HierarchyLevel>> hierarchies(const RankOrder& order) {
   sizes.push_back({3, 2, std::max((ranks + 3) / 4, 1)});  // as the uneven nodes and racks
   std::vector<std::vector<HierarchyLevel>> all;
   for (const std::vector<int>& s : sizes) {
-    for (int mix = 0; mix < 3; ++mix) {  // rings, direct, in turn
+    for (const auto& [inner, next, outermost] : kMixes) {
       std::vector<HierarchyLevel> levels;
       for (std::size_t l = 0; l < s.size(); ++l) {
-        const bool ring = mix == 0 || (mix == 2 && l % 2 == 0);
-        levels.push_back({ring ? Exchange::ring : Exchange::direct, s[l]});
+        const bool last = l + 1 == s.size();
+        levels.push_back({last ? outermost : l % 2 == 0 ? inner : next, s[l]});
       }
       try {
         const comm::Hierarchy fits(order, levels);
@@ -102,11 +116,31 @@ void every_plan(Communicator& world) {
   }
 }
 
+/// Whether the library would have to send a narrow type.
+bool library_from(const std::vector<HierarchyLevel>& levels, int first) {
+  return std::any_of(levels.begin() + std::min(first, static_cast<int>(levels.size())),
+                     levels.end(),
+                     [](const HierarchyLevel& l) { return l.exchange == Exchange::library; });
+}
+
+void narrow_library(Communicator& world) {
+  const std::vector<HierarchyLevel> levels{{Exchange::library, world.size()}};
+  try {
+    const ScheduleRunner refused(world, RankOrder::flat(world.size()), levels,
+                                 {.wire = core::DType::bf16});
+  } catch (const core::UsageError& error) {
+    expect(std::string(error.what()).find("cannot send bf16") != std::string::npos, error.what());
+    return;
+  }
+  expect(false, "the library is asked to send bf16");
+}
+
 void narrow_wires(Communicator& world) {
   const RankOrder order = uneven(world.size());
   for (const auto& levels : hierarchies(order)) {
     for (const core::DType wire : {core::DType::f32, core::DType::bf16, core::DType::f16}) {
       for (const int first : {0, 1}) {
+        if (library_from(levels, first)) continue;
         ScheduleRunner runner(world, order, levels,
                               {.segment_bytes = 800, .wire = wire, .first_wire_level = first});
         sums<float>(world, runner, 997);
@@ -122,10 +156,10 @@ void narrow_error(Communicator& world) {
   const RankOrder order = RankOrder::flat(world.size());
   const std::int64_t count = 500;
   for (const auto& levels : hierarchies(order)) {
-    const bool direct = std::all_of(levels.begin(), levels.end(), [](const HierarchyLevel& l) {
-      return l.exchange == Exchange::direct;
+    const bool rounds_once = std::all_of(levels.begin(), levels.end(), [](const HierarchyLevel& l) {
+      return l.exchange == Exchange::direct || l.exchange == Exchange::shared;
     });
-    if (!direct) continue;
+    if (!rounds_once) continue;
     ScheduleRunner runner(world, order, levels, {.wire = core::DType::bf16});
     core::Tensor x({count}, core::DType::f32), bits({count}, core::DType::f32);
     const auto part = [](std::int64_t i, int r) {
@@ -228,6 +262,7 @@ int main(int argc, char** argv) {
                    {{"every plan, type, count and cut", every_plan},
                     {"narrow wires, exact", narrow_wires},
                     {"narrow wires round once a level", narrow_error},
+                    {"no narrow wire through the library", narrow_library},
                     {"equal signatures, equal bits", equal_signatures},
                     {"several at once", several_at_once},
                     {"bytes", bytes}});

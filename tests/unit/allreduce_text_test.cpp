@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Plans and sizes as text, groups of ranks and where ranks sit.
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -98,7 +99,7 @@ TEST_CASE("levels: what cannot be read is named") {
   for (const auto& [text, word] : bad) {
     std::string cause = "hierarchy ";
     cause.append(in_quotes(text)).append(": ").append(in_quotes(word));
-    cause.append(" is not ring or direct with a number of members");
+    cause.append(" is not ring, direct, shared or mpi with a number of members");
     CHECK(cause_of([&] { comm::parse_levels(text); }) == cause);
     CHECK(cause_of([&] { comm::parse_plan(text); }) == cause);
   }
@@ -285,7 +286,8 @@ TEST_CASE("topology: a domain that tells nothing is not listed") {
 TEST_CASE("candidates: every one fits, none twice, and the known ones are among them") {
   const std::pair<Topology, std::vector<std::string>> machines[] = {
       {comm::regular_topology(8, 2, 4),
-       {"direct2-ring4", "direct2-direct4", "ring8", "direct2-direct2-direct2"}},
+       {"direct2-ring4", "direct2-direct4", "ring8", "direct2-direct2-direct2", "shared2-ring4",
+        "shared2-direct2-direct2", "direct2-mpi4", "shared2-mpi4"}},
       {comm::regular_topology(16, 2, 4),
        {"direct2-direct4-direct2", "direct2-ring4-direct2", "direct16"}},
       {comm::regular_topology(272, 4, 34),
@@ -294,8 +296,13 @@ TEST_CASE("candidates: every one fits, none twice, and the known ones are among 
   for (const auto& [topology, known] : machines) {
     std::vector<std::string> texts;
     for (const auto& levels : comm::candidate_levels(topology)) {
-      CHECK_NOTHROW(Hierarchy(topology.order, levels));
+      CHECK_NOTHROW(comm::check_plan(topology, {levels, 0}, std::nullopt));
       texts.push_back(comm::to_text(levels));
+    }
+    for (const auto& levels : comm::candidate_levels(topology, true)) {
+      const std::string text = comm::to_text(levels);
+      CHECK(text.find("shared") == std::string::npos);
+      CHECK(text.find("mpi") == std::string::npos);
     }
     std::sort(texts.begin(), texts.end());
     CHECK(std::adjacent_find(texts.begin(), texts.end()) == texts.end());
@@ -304,4 +311,24 @@ TEST_CASE("candidates: every one fits, none twice, and the known ones are among 
       CHECK(std::binary_search(texts.begin(), texts.end(), text));
     }
   }
+}
+
+TEST_CASE("a plan that does not fit the machine is refused with a reason") {
+  const Topology nodes = comm::regular_topology(8, 2, 4), uneven = comm::regular_topology(7, 2, 4);
+  const auto why = [](const Topology& topology, const char* plan, std::optional<core::DType> wire) {
+    const auto cause = cause_of([&] { comm::check_plan(topology, comm::parse_plan(plan), wire); });
+    return cause == "no error" ? "" : cause;
+  };
+  const auto narrow = core::DType::bf16;
+  CHECK(why(nodes, "mpi", narrow).empty());
+  CHECK(why(nodes, "shared2-direct4/1M", narrow).empty());
+  CHECK(why(nodes, "mpi2-direct4", narrow).empty());  // inside a node elements stay wide
+  CHECK(why(nodes, "shared2-mpi4", std::nullopt).empty());
+  CHECK(why(nodes, "shared4-ring2", std::nullopt) ==
+        "plan shared4-ring2: level shared4 joins ranks of several nodes, which share no memory");
+  CHECK(why(nodes, "shared2-mpi4", narrow) ==
+        "plan shared2-mpi4: level mpi4 is of the library, which cannot send bf16");
+  CHECK(why(uneven, "shared2-mpi4", std::nullopt).find("are uneven") != std::string::npos);
+  CHECK(why(uneven, "shared2-ring4", std::nullopt).empty());
+  CHECK(why(nodes, "shared2-ring2", std::nullopt).find("apart") != std::string::npos);
 }

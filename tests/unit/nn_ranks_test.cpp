@@ -46,7 +46,7 @@ class ThreadCommunicator final : public comm::Communicator {
     unused();
   }
   std::unique_ptr<Communicator> split_node() override { unused(); }
-  std::unique_ptr<Communicator> split(int) override { unused(); }
+  std::unique_ptr<Communicator> split(int, int) override { unused(); }
   std::unique_ptr<Communicator> duplicate() override { unused(); }
   std::unique_ptr<comm::SharedWindow> make_shared_window(std::size_t) override { unused(); }
   [[noreturn]] void abort(core::ExitCode) override { unused(); }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <set>
 
 #include "app/allreduce_files.hpp"
 #include "app/machine_file.hpp"
@@ -119,12 +120,20 @@ std::vector<std::string> wrong_plans(comm::Communicator& comm, const comm::Topol
 
 void print_model(const comm::TunerReport& report, const comm::Topology& topology, core::Log& log) {
   if (report.model.links.empty()) return;  // nothing to fit it to
+  std::set<std::pair<int, comm::Exchange>> used;
+  for (const comm::PlanResult& r : report.results) {
+    if (r.plan.library()) continue;
+    for (const comm::StageLoad& load :
+         comm::stage_loads(topology, comm::Hierarchy(topology.order, r.plan.levels)))
+      used.emplace(load.link, load.exchange);
+  }
   log.info("\n{:<24} {:>12} {:>12} {:>12}", "fitted model", "latency", "alone", "busy");
   for (std::size_t c = 0; c < report.model.links.size(); ++c) {
     const std::string where = c > 0                    ? "out of a " + topology.kinds[c - 1]
                               : topology.kinds.empty() ? "between ranks"
                                                        : "in a " + topology.kinds[0];
-    for (const comm::Exchange e : {comm::Exchange::ring, comm::Exchange::direct}) {
+    for (const comm::Exchange e : comm::kExchanges) {
+      if (!used.contains({static_cast<int>(c), e})) continue;
       const comm::LinkCost& cost = report.model.links[c].of(e);
       log.info("  {:<22} {:>9.1f} us {:>7.1f} MB/s {:>7.1f} MB/s",
                fmt::format("{}, {}", where, comm::name_of(e)), 1e6 * cost.latency,
@@ -235,6 +244,7 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
   options.window = command.window;
   const comm::Topology topology = comm::discover_topology(comm, machine.rack_of_host);
   log.info("{}", topology.description());
+  for (const comm::PlanChoice& plan : options.plans) comm::check_plan(topology, plan, options.wire);
   const comm::TunerReport report = comm::tune(comm, topology, options);
   print_model(report, topology, log);
   print_results(report, topology, machine, comm.size(), log);
@@ -281,10 +291,11 @@ void add_allreduce(CLI::App& app, Command& chosen) {
       "mpirun -np 8 isaribi allreduce --sizes 16M --plan direct2-ring4/1M --plan ring8");
   verb->add_option("--sizes", options->sizes,
                    "Bytes per rank: from:to (by fours), from:to:factor, or a list 1M,16M");
-  verb->add_option("--plan", options->plans,
-                   "Only this plan, and the library; may be given several times: levels innermost "
-                   "first, ring or direct with the number of members, then the bytes of a segment: "
-                   "direct2-ring4/1M");
+  verb->add_option(
+      "--plan", options->plans,
+      "Only this plan, and the library; may be given several times: levels innermost "
+      "first, ring, direct, shared or mpi with the number of members, then the bytes of a segment: "
+      "direct2-ring4/1M");
   verb->add_flag("--exhaustive", options->exhaustive, "Measure every plan, not the promising ones");
   verb->add_option("--budget", options->budget, "Seconds for measuring, about (default: 60)")
       ->check(CLI::PositiveNumber);

@@ -55,7 +55,7 @@ void allreduce_table(const MachineFile& machine, int ranks, std::int64_t bytes, 
   const comm::MachineModel model = machine.model(topology);
   const auto size = static_cast<double>(bytes);
   std::vector<Row> rows;
-  for (const auto& levels : comm::candidate_levels(topology))
+  for (const auto& levels : comm::candidate_levels(topology, true))
     rows.push_back(best_of(model, topology, levels, size));
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& a, const Row& b) { return a.seconds < b.seconds; });

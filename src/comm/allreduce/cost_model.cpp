@@ -153,8 +153,11 @@ MachineModel fit_model(MachineModel start, const std::vector<Sample>& samples) {
   constexpr double kTrust = 1e-4;  // in the start, against one sample
   std::vector<double*> parameters;
   for (LinkModel& l : start.links) {
-    for (LinkCost* c : {&l.ring, &l.direct}) {
-      for (double* p : {&c->latency, &c->alone, &c->busy}) parameters.push_back(p);
+    for (const Exchange e : kExchanges) {
+      LinkCost* c = &l.of(e);
+      for (double* p : {&c->latency, &c->alone, &c->busy}) {
+        if (*p > 0) parameters.push_back(p);
+      }
     }
   }
   std::vector<double> origin;

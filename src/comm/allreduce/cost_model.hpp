@@ -6,6 +6,7 @@
 // place needs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -30,8 +31,16 @@ struct LinkCost {
 /// that one rank sends where there is no smaller one, else those that leave a smaller domain, all
 /// its ranks together.
 struct LinkModel {
-  LinkCost ring, direct;
-  const LinkCost& of(Exchange e) const { return e == Exchange::ring ? ring : direct; }
+  LinkCost ring = {}, direct = {}, shared = {}, library = {};
+  const LinkCost& of(Exchange e) const { return this->*member(e); }
+  LinkCost& of(Exchange e) { return this->*member(e); }
+
+ private:
+  static constexpr LinkCost LinkModel::*member(Exchange e) {
+    constexpr LinkCost LinkModel::*all[] = {&LinkModel::ring, &LinkModel::direct,
+                                            &LinkModel::shared, &LinkModel::library};
+    return all[static_cast<std::size_t>(e)];
+  }
 };
 
 /// links[c]: messages that stay in domain kind c (the last one: in the machine) and leave kind
@@ -65,7 +74,8 @@ struct Sample {
   double seconds = 0;
 };
 /// The model that explains the samples best (least squares of the logarithm of seconds), found from
-/// `start` by changing one parameter at a time; what the samples say nothing about stays.
+/// `start` by changing one parameter at a time; what the samples say nothing about stays, and so
+/// does a parameter of 0.
 MachineModel fit_model(MachineModel start, const std::vector<Sample>& samples);
 
 /// Least bytes out of one node, and out of one rack, of any allreduce of `bytes`: 2 (k - 1) / k of

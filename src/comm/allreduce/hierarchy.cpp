@@ -32,7 +32,16 @@ int most_members(int members, const DomainOf& domain_of) {
 }  // namespace
 
 std::string_view name_of(Exchange exchange) {
-  return exchange == Exchange::ring ? "ring" : "direct";
+  switch (exchange) {
+    case Exchange::ring:
+      return "ring";
+    case Exchange::direct:
+      return "direct";
+    case Exchange::shared:
+      return "shared";
+    default:
+      return "mpi";
+  }
 }
 
 std::vector<HierarchyLevel> parse_levels(std::string_view text) {
@@ -42,7 +51,7 @@ std::vector<HierarchyLevel> parse_levels(std::string_view text) {
     const std::string_view word = rest.substr(0, rest.find('-'));
     HierarchyLevel level;
     bool good = false;
-    for (const Exchange exchange : {Exchange::ring, Exchange::direct}) {
+    for (const Exchange exchange : kExchanges) {
       const std::string_view name = name_of(exchange);
       if (word.substr(0, name.size()) != name) continue;
       const char* end = word.data() + word.size();
@@ -52,7 +61,7 @@ std::vector<HierarchyLevel> parse_levels(std::string_view text) {
     }
     if (!good) {
       throw core::UsageError("hierarchy \"" + std::string(text) + "\": \"" + std::string(word) +
-                                 "\" is not ring or direct with a number of members",
+                                 "\" is not ring, direct, shared or mpi with a number of members",
                              std::string(kSyntax));
     }
     levels.push_back(level);
@@ -116,6 +125,23 @@ Hierarchy::Hierarchy(const RankOrder& order, const std::vector<HierarchyLevel>& 
                                " groups of " + std::to_string(ranks()) + " ranks apart",
                            "the sizes multiply to the number of ranks, or more");
   }
+  for (int l = 0; l < this->levels(); ++l) {
+    if (level(l).exchange == Exchange::library) check_even(l);
+  }
+}
+
+// Only then do the same ranks always meet.
+void Hierarchy::check_even(int l) const {
+  for (int below = 0; below <= l; ++below) {
+    for (const Group& group : groups(below)) {
+      if (group.members.size() == groups(below).front().members.size()) continue;
+      throw core::UsageError("hierarchy \"" + text() + "\": the library of level " +
+                                 to_text({level(l)}) +
+                                 " needs groups of one size, those of level " +
+                                 to_text({level(below)}) + " are uneven",
+                             "ring and direct take any groups");
+    }
+  }
 }
 
 int Hierarchy::group_of(int l, int position) const {
@@ -131,7 +157,9 @@ std::uint64_t Hierarchy::sum_signature() const {
   for (int l = 0; l < levels(); ++l) {
     std::vector<std::uint64_t> next;
     for (const Group& group : groups(l)) {
-      if (level(l).exchange == Exchange::ring && group.members.size() > 2) return 0;
+      const Exchange exchange = level(l).exchange;
+      const bool fixed = exchange == Exchange::direct || exchange == Exchange::shared;
+      if (!fixed && group.members.size() > 2) return 0;
       std::vector<std::uint64_t> part;
       for (const int m : group.members) part.push_back(sums[static_cast<std::size_t>(m)]);
       // As the sum itself (schedule_runner.cpp): neighbours, then pairs of neighbours. Addition

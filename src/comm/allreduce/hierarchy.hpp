@@ -13,11 +13,15 @@
 
 namespace isaribi::comm {
 
-/// How k members of a group reduce-scatter and allgather n elements; both move n (k - 1) / k.
+/// How k members of a group reduce-scatter and allgather n elements; each moves n (k - 1) / k.
 enum class Exchange : std::uint8_t {
-  ring,    ///< k - 1 rounds with two neighbours; partial sums travel
-  direct,  ///< one round, everyone with everyone; summed by a fixed binary tree over members
+  ring,     ///< k - 1 rounds with two neighbours; partial sums travel
+  direct,   ///< one round, everyone with everyone; summed by a fixed binary tree over members
+  shared,   ///< as direct, through memory that the ranks of a node share
+  library,  ///< by the collectives of the MPI library, written "mpi"
 };
+inline constexpr Exchange kExchanges[] = {Exchange::ring, Exchange::direct, Exchange::shared,
+                                          Exchange::library};
 std::string_view name_of(Exchange exchange);
 
 /// One level as written: groups of at most `size` members of the level below.
@@ -56,7 +60,8 @@ class Hierarchy {
   /// where it does not come out even. No group crosses the innermost domain that still has several
   /// members, unless `size` exceeds what any such domain has: then that kind of domain is ignored
   /// from there on ("ring8" on nodes of 4 is a flat ring).
-  /// @throws core::UsageError when the levels do not end in one group of all ranks.
+  /// @throws core::UsageError when the levels do not end in one group of all ranks, or a level of
+  /// the library has uneven groups, or stands on such.
   Hierarchy(const RankOrder& order, const std::vector<HierarchyLevel>& levels);
 
   int ranks() const { return static_cast<int>(order_.size()); }
@@ -71,10 +76,13 @@ class Hierarchy {
   std::string text() const { return to_text(levels_); }
 
   /// Two hierarchies with equal signatures add up in the same order, and so give the same bits
-  /// however buffers are cut; 0 where the order depends on the element (a ring of more than two).
+  /// however buffers are cut; 0 where the order depends on the element (a ring of more than two) or
+  /// is not known (more than two in the library).
   std::uint64_t sum_signature() const;
 
  private:
+  void check_even(int l) const;
+
   std::vector<int> order_, position_;
   std::vector<HierarchyLevel> levels_;
   std::vector<std::vector<Group>> groups_;

@@ -44,10 +44,10 @@ std::vector<std::vector<int>> merged(const Topology& topology) {
   return all;
 }
 
-/// Sizes are those of the largest domains, and smaller ones may not fit them.
-bool comes_together(const RankOrder& order, const std::vector<int>& sizes) {
+bool comes_together(const RankOrder& order, const std::vector<int>& sizes, Exchange outermost) {
   std::vector<HierarchyLevel> levels;
   for (const int size : sizes) levels.push_back({Exchange::direct, size});
+  levels.back().exchange = outermost;
   try {
     const Hierarchy fits(order, levels);
     return true;
@@ -56,17 +56,42 @@ bool comes_together(const RankOrder& order, const std::vector<int>& sizes) {
   }
 }
 
-void add_exchanges(const std::vector<int>& sizes, std::vector<HierarchyLevel>& levels,
-                   std::vector<std::vector<HierarchyLevel>>& all) {
-  if (levels.size() == sizes.size()) {
+/// The exchanges that each level may use: two members directly, which is the same as a ring; shared
+/// memory inside a node; the library outermost, between nodes, and not alone, which would be its
+/// own allreduce. None where the levels do not come together: sizes are those of the largest
+/// domains, and smaller ones may not fit them.
+std::vector<std::vector<Exchange>> exchanges_of(const Topology& topology,
+                                                const std::vector<int>& sizes, bool messages_only) {
+  if (!comes_together(topology.order, sizes, Exchange::direct)) return {};
+  std::vector<HierarchyLevel> levels;
+  for (const int size : sizes) levels.push_back({Exchange::direct, size});
+  const Hierarchy hierarchy(topology.order, levels);
+  std::vector<std::vector<Exchange>> all;
+  for (int l = 0; l < hierarchy.levels(); ++l) {
+    all.push_back({Exchange::direct});
+    if (levels[static_cast<std::size_t>(l)].size > 2) all.back().push_back(Exchange::ring);
+    if (messages_only) continue;
+    if (!topology.spans_nodes(hierarchy, l)) {
+      all.back().push_back(Exchange::shared);
+    } else if (l > 0 && l + 1 == hierarchy.levels() &&
+               comes_together(topology.order, sizes, Exchange::library)) {
+      all.back().push_back(Exchange::library);
+    }
+  }
+  return all;
+}
+
+void add_levels(const std::vector<int>& sizes, const std::vector<std::vector<Exchange>>& exchanges,
+                std::vector<HierarchyLevel>& levels,
+                std::vector<std::vector<HierarchyLevel>>& all) {
+  const std::size_t l = levels.size();
+  if (l == sizes.size()) {
     all.push_back(levels);
     return;
   }
-  const int size = sizes[levels.size()];
-  for (const Exchange exchange : {Exchange::ring, Exchange::direct}) {
-    if (size == 2 && exchange == Exchange::ring) continue;
-    levels.push_back({exchange, size});
-    add_exchanges(sizes, levels, all);
+  for (const Exchange exchange : exchanges[l]) {
+    levels.push_back({exchange, sizes[l]});
+    add_levels(sizes, exchanges, levels, all);
     levels.pop_back();
   }
 }
@@ -113,7 +138,37 @@ PlanChoice parse_plan(std::string_view text) {
   return plan;
 }
 
-std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topology) {
+int first_wire_level(const Topology& topology, const Hierarchy& hierarchy) {
+  int level = 0;
+  while (topology.nodes > 1 && level < hierarchy.levels() &&
+         !topology.spans_nodes(hierarchy, level)) {
+    ++level;
+  }
+  return level;
+}
+
+void check_plan(const Topology& topology, const PlanChoice& plan, std::optional<core::DType> wire) {
+  if (plan.library()) return;
+  const Hierarchy hierarchy(topology.order, plan.levels);
+  const auto refuse = [&](int l, const std::string& why, const char* hint) {
+    throw core::UsageError("plan " + plan.text() + ": level " + to_text({plan.levels[l]}) + why,
+                           hint);
+  };
+  for (int l = 0; l < hierarchy.levels(); ++l) {
+    const Exchange exchange = hierarchy.level(l).exchange;
+    if (exchange == Exchange::shared && topology.spans_nodes(hierarchy, l)) {
+      refuse(l, " joins ranks of several nodes, which share no memory",
+             "shared levels come first and end inside a node");
+    }
+    if (exchange == Exchange::library && wire && l >= first_wire_level(topology, hierarchy)) {
+      refuse(l, " is of the library, which cannot send " + std::string(core::name_of(*wire)),
+             "ring and direct can");
+    }
+  }
+}
+
+std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topology,
+                                                          bool messages_only) {
   std::set<std::vector<int>> sizes;
   for (const std::vector<int>& shape : merged(topology)) {
     std::vector<std::vector<int>> lists{{}};
@@ -132,9 +187,10 @@ std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topolo
   }
   std::vector<std::vector<HierarchyLevel>> all;
   for (const std::vector<int>& list : sizes) {
-    if (list.empty() || !comes_together(topology.order, list)) continue;
+    if (list.empty()) continue;
+    const auto exchanges = exchanges_of(topology, list, messages_only);
     std::vector<HierarchyLevel> levels;
-    add_exchanges(list, levels, all);
+    if (!exchanges.empty()) add_levels(list, exchanges, levels, all);
   }
   return all;
 }

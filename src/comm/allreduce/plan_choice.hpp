@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "comm/allreduce/topology.hpp"
+#include "core/dtype.hpp"
 
 namespace isaribi::comm {
 
@@ -27,9 +29,18 @@ PlanChoice parse_plan(std::string_view text);
 std::string bytes_to_text(std::int64_t bytes);
 std::int64_t parse_bytes(std::string_view text);
 
+/// @throws core::UsageError when the plan does not fit: its levels do not come together, a shared
+/// level joins nodes, or the library would have to send a narrow type.
+void check_plan(const Topology& topology, const PlanChoice& plan, std::optional<core::DType> wire);
+/// The first level that sends a narrow type: the first whose groups span nodes; on one node, 0.
+int first_wire_level(const Topology& topology, const Hierarchy& hierarchy);
+
 /// Every sensible hierarchy of a topology: for each kind of domain, and for neighbouring kinds
 /// taken as one, all ordered factorisations of its members (where those have no small factors, also
-/// of a few more), each level as ring and as direct exchange (two members: direct, the same thing).
-std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topology);
+/// of a few more), each level as ring and as direct exchange (two members: direct, the same thing),
+/// inside a node also through shared memory; the outermost one also by the library, unless only
+/// messages are asked for.
+std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topology,
+                                                          bool messages_only = false);
 
 }  // namespace isaribi::comm

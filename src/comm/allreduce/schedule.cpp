@@ -18,13 +18,13 @@ int modulo(int x, int k) {
   return (x % k + k) % k;
 }
 
-/// Joining neighbours comes out the same on both sides of a pair. A direct exchange sums whole
-/// messages of all members, which must stay alike.
+/// Joining neighbours comes out the same on both sides of a pair. All but a ring sum whole messages
+/// of all members, which must stay alike.
 void sort_and_join(std::vector<Message>& messages, Exchange exchange) {
   std::sort(messages.begin(), messages.end(), [](const Message& a, const Message& b) {
     return std::tie(a.round, a.peer, a.begin) < std::tie(b.round, b.peer, b.begin);
   });
-  if (exchange == Exchange::direct) return;
+  if (exchange != Exchange::ring) return;
   std::vector<Message> joined;
   for (const Message& m : messages) {
     if (!joined.empty()) {

@@ -6,13 +6,16 @@
 #include <exception>
 #include <map>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "comm/agreement.hpp"
+#include "comm/allreduce/library_exchange.hpp"
 #include "comm/allreduce/message_exchange.hpp"
 #include "comm/allreduce/message_queue.hpp"
 #include "comm/allreduce/schedule.hpp"
 #include "comm/allreduce/schedule_run.hpp"
+#include "comm/allreduce/shared_exchange.hpp"
 #include "core/timer.hpp"
 
 namespace isaribi::comm {
@@ -71,10 +74,13 @@ struct ScheduleRunner::Impl {
         queue(*comm),
         hosts(comm->all_gather_strings(comm->host())),
         lanes(static_cast<std::size_t>(2 * hierarchy.levels())),
-        sent(static_cast<std::size_t>(hierarchy.levels()), 0),
-        messages(queue, *options.memory, 2 * hierarchy.levels(), [this](Run& run) { leave(run); }) {
+        sent(static_cast<std::size_t>(hierarchy.levels()), 0) {
+    make_exchanges();
   }
 
+  void make_exchanges();
+  template <typename Kind, typename... Arguments>
+  StageExchange* add_exchange(Arguments&&... arguments);
   std::shared_ptr<Operation> start(core::Tensor buffer);
   void announce(const std::shared_ptr<Operation>& operation);
   std::shared_ptr<const Schedule> schedule_of(std::int64_t count);
@@ -101,11 +107,52 @@ struct ScheduleRunner::Impl {
   std::map<std::int64_t, std::shared_ptr<const Schedule>> schedules;  ///< by segment length
   std::vector<Lane> lanes;                                            ///< by stage
   std::vector<std::int64_t> sent;                                     ///< bytes, by level
-  MessageExchange messages;
+  std::vector<std::unique_ptr<StageExchange>> exchanges;
+  std::vector<StageExchange*> exchange_of_level;
   std::deque<std::unique_ptr<Run>> runs;              ///< in order
   std::deque<std::shared_ptr<Operation>> operations;  ///< unfinished
+  std::int64_t largest_segment = 0;                   ///< bytes
   std::int64_t next_operation = 0, next_segment = 0;
 };
+
+template <typename Kind, typename... Arguments>
+StageExchange* ScheduleRunner::Impl::add_exchange(Arguments&&... arguments) {
+  const auto next = [this](Run& run) { leave(run); };
+  exchanges.push_back(std::make_unique<Kind>(std::forward<Arguments>(arguments)..., next));
+  return exchanges.back().get();
+}
+
+void ScheduleRunner::Impl::make_exchanges() {
+  largest_segment = options.segment_bytes > 0 ? std::min(options.segment_bytes, kLargestSegment)
+                                              : kLargestSegment;
+  const auto has = [&](Exchange exchange) {
+    for (int l = 0; l < hierarchy.levels(); ++l) {
+      if (hierarchy.level(l).exchange == exchange) return true;
+    }
+    return false;
+  };
+  StageExchange* messages =
+      add_exchange<MessageExchange>(queue, *options.memory, 2 * hierarchy.levels());
+  StageExchange *shared = nullptr, *library = nullptr;
+  if (has(Exchange::shared)) {
+    largest_segment = std::min(largest_segment, kLargestSharedSegment);
+    const auto room = largest_segment + std::int64_t{sizeof(double)};  // parts may be uneven
+    shared = add_exchange<SharedExchange>(*comm, hierarchy, room, options.window);
+  }
+  if (has(Exchange::library)) library = add_exchange<LibraryExchange>(*comm, hierarchy);
+  for (int l = 0; l < hierarchy.levels(); ++l) {
+    const Exchange exchange = hierarchy.level(l).exchange;
+    if (exchange == Exchange::library && options.wire && l >= options.first_wire_level) {
+      throw core::UsageError("hierarchy \"" + hierarchy.text() + "\": the library cannot send " +
+                                 std::string(core::name_of(*options.wire)) + " at level " +
+                                 to_text({hierarchy.level(l)}),
+                             "ring and direct can");
+    }
+    exchange_of_level.push_back(exchange == Exchange::shared    ? shared
+                                : exchange == Exchange::library ? library
+                                                                : messages);
+  }
+}
 
 std::shared_ptr<const Schedule> ScheduleRunner::Impl::schedule_of(std::int64_t count) {
   if (schedules.size() > kKeptSchedules) schedules.clear();
@@ -120,10 +167,8 @@ std::shared_ptr<Operation> ScheduleRunner::Impl::start(core::Tensor buffer) {
   const core::DType wire =
       options.wire && buffer.dtype() != core::DType::i32 ? *options.wire : buffer.dtype();
   auto operation = std::make_shared<Operation>(buffer, wire, options.first_wire_level);
-  const std::int64_t limit = options.segment_bytes > 0
-                                 ? std::min(options.segment_bytes, kLargestSegment)
-                                 : kLargestSegment;
-  const std::int64_t segments = std::max<std::int64_t>((count * width + limit - 1) / limit, 1);
+  const std::int64_t segments =
+      std::max<std::int64_t>((count * width + largest_segment - 1) / largest_segment, 1);
   operation->mine = {next_operation++, count, static_cast<std::int64_t>(buffer.dtype())};
   operation->start = core::now_seconds();
   announce(operation);
@@ -177,7 +222,7 @@ void ScheduleRunner::Impl::enter(Run& run) {
   for (const Message& m : stage.sends) {
     sent[static_cast<std::size_t>(stage.level)] += run.sums().wire_bytes(m.end - m.begin);
   }
-  messages.enter(run);
+  exchange_of_level[static_cast<std::size_t>(stage.level)]->enter(run);
 }
 
 void ScheduleRunner::Impl::leave(Run& run) {
@@ -211,7 +256,13 @@ void ScheduleRunner::Impl::open_doors() {
 
 void ScheduleRunner::Impl::progress(bool block) {
   try {
-    if (queue.progress(block)) open_doors();
+    const bool busy = std::any_of(exchanges.begin(), exchanges.end(),
+                                  [](const auto& exchange) { return exchange->busy(); });
+    bool moved = queue.progress(block && !busy);
+    for (const auto& exchange : exchanges) moved = exchange->progress() || moved;
+    if (moved) open_doors();
+    // Without a message under way the library does not give the core to a rank that has to write.
+    if (!moved && busy && queue.empty()) std::this_thread::yield();
   } catch (const core::CommError& error) {
     fail(error);
   }
@@ -251,6 +302,8 @@ void ScheduleRunner::Impl::check_limit(const Operation& operation) const {
       why = "nothing comes from " + who(peer);
     } else if (!queue.empty()) {
       why = "its messages to " + who(queue.oldest_peer()) + " do not leave";
+    } else {
+      why = "the MPI library does not finish its level";
     }
   }
   throw core::CommError(

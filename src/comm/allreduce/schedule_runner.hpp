@@ -15,8 +15,12 @@
 
 namespace isaribi::comm {
 
+/// Bytes; a rank shares 2 x window times as much per shared level.
+inline constexpr std::int64_t kLargestSharedSegment = std::int64_t{1} << 20;
+
 struct ScheduleOptions {
-  /// Bytes of a segment as long as it travels in its own type; 0: one segment (2^29 bytes at most).
+  /// Bytes of a segment as long as it travels in its own type; 0: one segment (2^29 bytes at most;
+  /// kLargestSharedSegment with a shared level).
   std::int64_t segment_bytes = 0;
   /// Segments that may be in the same stage at once on one rank.
   int window = 2;
@@ -35,7 +39,9 @@ struct ScheduleOptions {
 class ScheduleRunner {
  public:
   /// Collective over `comm`, which must outlive it. Its messages are apart from all others.
-  /// @throws CollectiveError naming ranks, hosts and plans where those are not the same.
+  /// @throws on every rank CollectiveError, naming ranks, hosts and plans where those are not the
+  /// same, or where a node lacks memory for a shared level; core::UsageError when such a level
+  /// joins ranks of several nodes or the library would have to send a narrow type.
   ScheduleRunner(Communicator& comm, const RankOrder& order,
                  const std::vector<HierarchyLevel>& levels, ScheduleOptions options = {});
   /// Collective as the destruction of a Communicator.

@@ -20,9 +20,9 @@ StageSums::StageSums(core::DType type, core::DType wire)
 
 void StageSums::take_in(const Stage& stage, std::vector<Slot> round, std::byte* buffer) const {
   if (stage.gather) {
-    if (!narrow_) return;  // received in place
     for (const Slot& s : round) {
-      kernels_.widen(s.data, at(buffer, s.message->begin), s.message->end - s.message->begin);
+      std::byte* to = at(buffer, s.message->begin);
+      if (s.data != to) kernels_.widen(s.data, to, s.message->end - s.message->begin);
     }
     return;
   }

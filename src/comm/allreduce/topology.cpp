@@ -88,6 +88,14 @@ std::vector<int> Topology::shape() const {
   return sizes;
 }
 
+bool Topology::spans_nodes(const Hierarchy& hierarchy, int l) const {
+  const auto& groups = hierarchy.groups(l);
+  return std::any_of(groups.begin(), groups.end(), [&](const Hierarchy::Group& g) {
+    const auto first = static_cast<std::size_t>(g.first_position);
+    return node_of[first] != node_of[first + static_cast<std::size_t>(g.positions) - 1];
+  });
+}
+
 std::string Topology::description() const {
   std::ostringstream text;
   text << ranks() << (ranks() == 1 ? " rank" : " ranks") << " on " << nodes
@@ -130,6 +138,7 @@ Topology arrange(const std::vector<Place>& places) {
     };
     return key(a) < key(b);
   });
+  topology.node_of = along(order, host);
   std::vector<int> below;
   const std::pair<const char*, const std::vector<int>*> kinds[] = {
       {"numa", &numa}, {"node", &host}, {"rack", &rack}};

@@ -25,11 +25,14 @@ struct Topology {
   /// there is more than one, and one of them has more than one member.
   std::vector<std::string> kinds;
   int nodes = 1, racks = 1;
+  std::vector<int> node_of;  ///< by position in order
 
   int ranks() const { return static_cast<int>(order.ranks.size()); }
   /// Members of the largest domain of each kind, in members of the one below, and of the machine:
   /// {4, 34, 32} for 32 racks of 34 nodes of 4 ranks.
   std::vector<int> shape() const;
+  /// Whether a group of level l has ranks on several nodes.
+  bool spans_nodes(const Hierarchy& hierarchy, int l) const;
   /// "8 ranks on 4 nodes in 2 racks: 2 ranks a node, 2 nodes a rack"
   std::string description() const;
 };

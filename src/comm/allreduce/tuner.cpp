@@ -29,18 +29,6 @@ std::vector<HierarchyLevel> natural_levels(const Topology& topology, Exchange ex
   return levels;
 }
 
-/// The first level whose groups span nodes; on one node the first level.
-int first_network_level(const Topology& topology, const Hierarchy& hierarchy) {
-  const auto node = std::find(topology.kinds.begin(), topology.kinds.end(), "node");
-  if (topology.nodes == 1 || node == topology.kinds.end()) return 0;
-  int level = 0;
-  for (const StageLoad& load : stage_loads(topology, hierarchy)) {
-    if (load.link > node - topology.kinds.begin()) break;
-    ++level;
-  }
-  return level;
-}
-
 /// A hierarchy with what it loads.
 struct Candidate {
   std::vector<HierarchyLevel> levels;
@@ -125,7 +113,8 @@ bool Tuner::is_measured(std::int64_t bytes, const PlanChoice& plan) const {
 }
 
 void Tuner::list_candidates() {
-  report_.model.links.assign(topology_.kinds.size() + 1, {kFirstGuess, kFirstGuess});
+  report_.model.links.assign(topology_.kinds.size() + 1,
+                             {kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess});
   const std::uint64_t order =
       Hierarchy(topology_.order, natural_levels(topology_, Exchange::direct)).sum_signature();
   for (const std::vector<HierarchyLevel>& levels : candidate_levels(topology_)) {
@@ -253,7 +242,8 @@ std::unique_ptr<ScheduleRunner> make_runner(Communicator& comm, const Topology& 
                                             const PlanChoice& plan, std::optional<core::DType> wire,
                                             int window) {
   ScheduleOptions options{.segment_bytes = plan.segment_bytes, .window = window, .wire = wire};
-  options.first_wire_level = first_network_level(topology, Hierarchy(topology.order, plan.levels));
+  check_plan(topology, plan, wire);
+  options.first_wire_level = first_wire_level(topology, Hierarchy(topology.order, plan.levels));
   return std::make_unique<ScheduleRunner>(comm, topology.order, plan.levels, options);
 }
 

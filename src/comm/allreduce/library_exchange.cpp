@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "comm/allreduce/library_exchange.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "comm/allreduce/schedule.hpp"
+
+namespace isaribi::comm {
+
+LibraryExchange::LibraryExchange(Communicator& comm, const Hierarchy& hierarchy, Leave leave)
+    : StageExchange(std::move(leave)),
+      levels_(hierarchy.levels()),
+      lanes_(static_cast<std::size_t>(2 * hierarchy.levels())) {
+  // Groups are even up to such a level (Hierarchy), so that with one element for every rank each
+  // rank meets all those that it ever meets.
+  const Schedule schedule =
+      Scheduler(hierarchy, comm.rank()).schedule(std::int64_t{hierarchy.ranks()});
+  for (const Stage& stage : schedule.stages) {
+    members_.emplace_back();
+    if (stage.exchange != Exchange::library || (stage.gather && is_outermost(stage))) continue;
+    int first = comm.rank();
+    for (const Message& m : stage.sends) first = std::min(first, m.peer);
+    members_.back() = comm.split(first, stage.me);
+  }
+}
+
+void LibraryExchange::enter(Run& run) {
+  lanes_[run.index].push_back({&run, start(run)});
+}
+
+Request LibraryExchange::start(Run& run) {
+  const Stage& stage = run.stage();
+  if (is_outermost(stage) && stage.gather) return {};
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(stage.members), 0);
+  std::int64_t begin = -1, mine = 0;
+  const auto note = [&](const Message& m, int owner) {
+    counts[static_cast<std::size_t>(owner)] = m.end - m.begin;
+    begin = begin < 0 ? m.begin : std::min(begin, m.begin);
+  };
+  for (const Message& m : stage.sends) note(m, stage.gather ? stage.me : m.member);
+  for (const Message& m : stage.receives) note(m, stage.gather ? m.member : stage.me);
+  std::int64_t count = 0;
+  for (std::size_t m = 0; m < counts.size(); ++m) {
+    if (m == static_cast<std::size_t>(stage.me)) mine = count;
+    count += counts[m];
+  }
+  if (count == 0) return {};
+  const core::DType type = run.operation->buffer.dtype();
+  std::byte* data = run.sums().at(run.data, begin);
+  const core::Tensor all = core::Tensor::borrow(data, {count}, type);
+  Communicator& comm = *members_[run.index];
+  if (is_outermost(stage)) return comm.start_all_reduce(all, ReduceOp::sum);
+  const core::Tensor part = all.slice(mine, {counts[static_cast<std::size_t>(stage.me)]});
+  return stage.gather ? comm.start_all_gather_v(part, counts, all)
+                      : comm.start_reduce_scatter_v(all, counts, part);
+}
+
+bool LibraryExchange::busy() const {
+  return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane.empty(); });
+}
+
+bool LibraryExchange::progress() {
+  std::vector<Run*> done;
+  for (std::deque<UnderWay>& lane : lanes_) {
+    for (; !lane.empty() && lane.front().request.test(); lane.pop_front()) {
+      done.push_back(lane.front().run);
+    }
+  }
+  for (Run* run : done) leave(*run);
+  return !done.empty();
+}
+
+}  // namespace isaribi::comm
