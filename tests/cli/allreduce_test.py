@@ -61,7 +61,7 @@ class AllReduce(harness.CliTest):
     def test_plans_that_add_in_one_order_train_the_same_bits(self):
         """Whatever the levels, segments and buckets; a ring adds in another order, which f32 gradients show."""
         expected = self.digest("direct4", 0)
-        for plan, bucket in (("direct2-direct2", 0), ("direct2-direct2/1K", 1), ("direct4", 1)):
+        for plan, bucket in (("direct2-direct2", 0), ("direct2-direct2/1K", 1), ("direct4", 1), ("shared4", 0), ("shared2-direct2/1K", 1)):
             self.assertEqual(self.digest(plan, bucket), expected, plan)
         self.assertNotEqual(self.digest("ring4", 0), expected)
 
@@ -107,7 +107,7 @@ class AllReduce(harness.CliTest):
         _, tuning, _, _ = self.allreduce(3, "--sizes", "64K", "--wire", "bf16", "--check")
         self.assertEqual(tuning["wire"], "bf16")
         for kind in ("f64", "i32"):
-            self.allreduce(2, "--sizes", "24K", "--type", kind, "--check", "--plan", "direct2/16K", "--plan", "ring2")
+            self.allreduce(2, "--sizes", "24K", "--type", kind, "--check", "--plan", "direct2/16K", "--plan", "ring2", "--plan", "shared2/8K")
 
     def test_named_plans_and_no_others(self):
         _, _, rows, _ = self.allreduce(3, "--sizes", "64K", "--plan", "ring3/16K")
