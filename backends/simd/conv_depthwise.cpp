@@ -11,7 +11,7 @@
 namespace isaribi::simd {
 namespace {
 
-constexpr std::int64_t kStripPixels = 256;  // of dy; decides where sums are cut
+constexpr std::int64_t kStripElements = 64 << 10;  // of x and dy; decides where sums are cut
 
 /// [tap][c].
 void pack(const ConvWork& work, const Phase& phase, float* to) {
@@ -69,44 +69,34 @@ void run_row(const ConvWork& work, const Phase& phase, const Kernels& kernels, D
   kernels.depthwise_output(a, o);
 }
 
-/// Tap row r of the gradient over rows [first, end) of image n.
-void add_rows(const api::ConvBackwardWeights& args, const Kernels& kernels, DepthwiseRows a,
-              std::int64_t n, std::int64_t r, std::int64_t first, std::int64_t end, float* acc) {
+/// The gradient of channels [channels) over samples [samples).
+void add_block(const api::ConvBackwardWeights& args, const Kernels& kernels, DepthwiseRows a,
+               const float* zeros, Range samples, Range channels, float* acc) {
   const core::Shape &x = args.x.shape(), &dy = args.dy.shape();
   const api::ConvGeometry& g = args.geometry;
-  const std::int64_t down = r * g.dilation_h - g.pad_top;
-  while (first < end && first * g.stride_h + down < 0) ++first;
-  while (end > first && (end - 1) * g.stride_h + down >= x[1]) --end;
-  if (first >= end) return;
-  const std::int64_t x_row = x[2] * x[3], dy_row = dy[2] * dy[3];
-  a.x = args.x.data<float>() + (n * x[1] + first * g.stride_h + down) * x_row;
-  DepthwiseGradient d{};
-  d.dy = args.dy.data<float>() + (n * dy[1] + first) * dy_row;
-  d.rows = end - first;
-  d.x_step = g.stride_h * x_row;
-  d.acc = acc + r * a.taps * a.channels;
-  d.ahead_x = d.rows * d.x_step;
-  d.ahead_dy = d.rows * dy_row;
-  kernels.depthwise_gradient(a, d);
-}
-
-/// Every `of`-th row of taps from `first`.
-struct Slice {
-  std::int64_t first, of;
-};
-
-/// Samples [begin, end) of the gradient.
-void add_block(const api::ConvBackwardWeights& args, const Kernels& kernels, const DepthwiseRows& a,
-               Range samples, Slice slice, float* acc) {
-  const core::Shape &dw = args.dw.shape(), &dy = args.dy.shape();
-  const std::int64_t strip =
-      std::max<std::int64_t>(1, kStripPixels / std::max<std::int64_t>(1, dy[2]));
-  for (std::int64_t tap = slice.first; tap < dw[1]; tap += slice.of)
-    std::fill(acc + tap * a.taps * a.channels, acc + (tap + 1) * a.taps * a.channels, 0.0f);
+  for (int tap = 0; tap < a.rows * a.taps; ++tap)
+    std::fill(acc + tap * a.channels + channels.begin, acc + tap * a.channels + channels.end, 0.0f);
+  const std::int64_t dy_row = dy[2] * dy[3];
+  const std::int64_t row_elements = dy_row + g.stride_h * a.x_row;
+  const std::int64_t strips = std::max<std::int64_t>(1, dy[1] * row_elements / kStripElements);
+  const std::int64_t strip = (dy[1] + strips - 1) / strips;
   for (std::int64_t n = samples.begin; n < samples.end; ++n) {
+    a.x = args.x.data<float>() + n * x[1] * a.x_row;
     for (std::int64_t row = 0; row < dy[1]; row += strip) {
-      for (std::int64_t tap = slice.first; tap < dw[1]; tap += slice.of)
-        add_rows(args, kernels, a, n, tap, row, std::min(dy[1], row + strip), acc);
+      DepthwiseGradient d{};
+      d.top = row * g.stride_h - g.pad_top;
+      d.step_h = g.stride_h;
+      d.row_step = g.dilation_h;
+      d.height = x[1];
+      d.dy = args.dy.data<float>() + (n * dy[1] + row) * dy_row;
+      d.rows = std::min(strip, dy[1] - row);
+      d.begin = channels.begin;
+      d.end = channels.end;
+      d.acc = acc;
+      d.zeros = zeros;
+      d.ahead_dy = d.dy + d.rows * dy_row;
+      d.ahead_x = a.x + std::min(x[1], d.top + d.rows * g.stride_h + 1) * a.x_row;
+      kernels.depthwise_gradient(a, d);
     }
   }
 }
@@ -154,21 +144,27 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   a.first = -g.pad_left;
   a.tap_step = g.dilation_w;
   a.step = g.stride_w;
-  a.rows = 1;
+  a.rows = static_cast<int>(dw[1]);
   a.taps = static_cast<int>(dw[2]);
+  a.x_row = x[2] * x[3];
   a.columns = dy[2];
   a.channels = x[3];
   const std::int64_t elements = dw[1] * dw[2] * x[3];
   const std::int64_t blocks = (x[0] + api::kSampleBlock - 1) / api::kSampleBlock;
   double* sums = scratch.get<double>(Use::sums, elements);
   float* partial = scratch.get<float>(Use::partial, std::max<std::int64_t>(1, blocks) * elements);
-  // With more threads than blocks the rows of taps are shared, too.
-  const std::int64_t slices = omp_get_max_threads() > blocks ? dw[1] : 1;
+  float* zeros = scratch.get<float>(Use::strip, a.x_row);
+  std::fill(zeros, zeros + a.x_row, 0.0f);
+  // With more threads than blocks the channels are shared, too.
+  const int threads = omp_get_max_threads();
+  const std::int64_t vectors = (x[3] + kernels.lanes - 1) / kernels.lanes;
+  const auto slices = static_cast<int>(
+      std::clamp<std::int64_t>(threads / std::max<std::int64_t>(1, blocks), 1, vectors));
   parallel_ranges(blocks * slices, args.dy.count() * dw[1] * dw[2], 1, [&](Range r) {
     for (std::int64_t item = r.begin; item < r.end; ++item) {
-      const std::int64_t block = item / slices, slice = item % slices,
-                         n = block * api::kSampleBlock;
-      add_block(args, kernels, a, {n, std::min(x[0], n + api::kSampleBlock)}, {slice, slices},
+      const std::int64_t block = item / slices, n = block * api::kSampleBlock;
+      add_block(args, kernels, a, zeros, {n, std::min(x[0], n + api::kSampleBlock)},
+                share(x[3], static_cast<int>(item % slices), slices, kernels.lanes),
                 partial + block * elements);
     }
   });

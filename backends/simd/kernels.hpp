@@ -72,13 +72,17 @@ struct DepthwiseOutput {
   bool relu;
 };
 
-/// acc[s][c] += sum_pq x dy[p, q, c] for one row of taps and `rows` rows of dy; their rows of x are
-/// `x_step` apart.
+/// acc[r][s][c] += sum_pq x[p step_h + r row_step + top, .., c] dy[p, q, c] for p < rows and
+/// channels c in [begin, end). DepthwiseRows: x is the first row of an image of `height` rows,
+/// x_row from one to the next; its `rows` counts the rows of taps.
 struct DepthwiseGradient {
+  ptrdiff_t top, step_h, row_step, height;
   const float* dy;
-  ptrdiff_t rows, x_step;
+  ptrdiff_t rows, begin, end;
   float* acc;
-  ptrdiff_t ahead_x, ahead_dy;  ///< distance to what will be read next
+  const float* zeros;  ///< a row of x that stands for those outside the image
+  /// What will be read next: a cache line of dy, and step_h step of x, per pixel and vector.
+  const float *ahead_x, *ahead_dy;
 };
 
 /// y[w, o] = act(bias[o] + sum_s z[w + s, s channels + o]): the second half of conv_wide.cpp.

@@ -8,7 +8,6 @@
 
 namespace {
 
-using isaribi::simd::DepthwiseGradient;
 using isaribi::simd::DepthwiseOutput;
 using isaribi::simd::DepthwiseRows;
 
@@ -115,76 +114,6 @@ void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
     }
     for (ptrdiff_t q = 0; q < in.begin; ++q) depthwise_pixel(a, o, q, c, m);
     for (ptrdiff_t q = in.end; q < a.columns; ++q) depthwise_pixel(a, o, q, c, m);
-  });
-}
-
-/// TAPS neighbouring taps of one row of the kernel, all rows of dy.
-template <int TAPS, int STEP, class Lanes>
-inline void gradient_taps(const DepthwiseRows& a, const DepthwiseGradient& g, Interior in,
-                          float* acc, ptrdiff_t c, Lanes m) {
-  vf sum[TAPS][2];
-#pragma GCC unroll 4
-  for (int s = 0; s < TAPS; ++s) sum[s][0] = sum[s][1] = v_zero();
-  const ptrdiff_t step = STEP > 0 ? STEP : a.step;
-  for (ptrdiff_t p = 0; p < g.rows; ++p) {
-    const float* x = a.x + p * g.x_step + a.first * a.channels + c;
-    const float* dy = g.dy + p * a.columns * a.channels + c;
-    const auto edge = [&](ptrdiff_t q) {
-      const vf d = get(dy + q * a.channels, m);
-#pragma GCC unroll 4
-      for (int s = 0; s < TAPS; ++s) {
-        const ptrdiff_t column = a.first + s * a.tap_step + q * step;
-        if (column >= 0 && column < a.width)
-          sum[s][0] = v_fma(get(x + (s * a.tap_step + q * step) * a.channels, m), d, sum[s][0]);
-      }
-    };
-    ptrdiff_t q = 0;
-    for (; q < in.begin; ++q) edge(q);
-    if constexpr (STEP > 0) {
-      constexpr int kPixels = 4;
-      for (; q + kPixels <= in.end; q += kPixels) {
-        const float *from = x + q * STEP * a.channels, *d = dy + q * a.channels;
-        vf gradient[kPixels];
-#pragma GCC unroll 4
-        for (int i = 0; i < kPixels; ++i) {
-          gradient[i] = get(d + i * a.channels, m);
-          __builtin_prefetch(d + g.ahead_dy + i * a.channels, 0, 2);
-        }
-#pragma GCC unroll 12
-        for (int j = 0; j < (kPixels - 1) * STEP + TAPS; ++j) {
-          const vf v = get(from + j * a.channels, m);
-          if (j < kPixels * STEP) __builtin_prefetch(from + g.ahead_x + j * a.channels, 0, 2);
-#pragma GCC unroll 4
-          for (int s = 0; s < TAPS; ++s) {
-            const int i = (j - s) / STEP;
-            if (j >= s && (j - s) % STEP == 0 && i < kPixels)
-              sum[s][i % 2] = v_fma(v, gradient[i], sum[s][i % 2]);
-          }
-        }
-      }
-    }
-    for (; q < a.columns; ++q) edge(q);
-  }
-#pragma GCC unroll 4
-  for (int s = 0; s < TAPS; ++s) {
-    float* out = acc + s * a.channels + c;
-    put(out, v_add(get(out, m), v_add(sum[s][0], sum[s][1])), m);
-  }
-}
-
-void depthwise_gradient(const DepthwiseRows& a, const DepthwiseGradient& g) {
-  const Interior in = interior_of(a);
-  each(a.channels, [&](ptrdiff_t c, auto m) {
-    if (a.taps == 3 && a.tap_step == 1 && a.step == 1) {
-      gradient_taps<3, 1>(a, g, in, g.acc, c, m);
-    } else if (a.taps == 3 && a.tap_step == 1 && a.step == 2) {
-      gradient_taps<3, 2>(a, g, in, g.acc, c, m);
-    } else {
-      DepthwiseRows one = a;
-      one.taps = 1;
-      for (int s = 0; s < a.taps; ++s, one.first += a.tap_step)
-        gradient_taps<1, 0>(one, g, {0, 0}, g.acc + s * a.channels, c, m);
-    }
   });
 }
 

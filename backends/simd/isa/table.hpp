@@ -5,6 +5,7 @@
 #include "backends/simd/isa/activation.hpp"
 #include "backends/simd/isa/conv_panel.hpp"
 #include "backends/simd/isa/depthwise.hpp"
+#include "backends/simd/isa/depthwise_weights.hpp"
 #include "backends/simd/isa/factor_tile.hpp"
 #include "backends/simd/isa/gemm_pack.hpp"
 #include "backends/simd/isa/gemm_tile.hpp"
