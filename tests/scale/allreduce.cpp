@@ -22,6 +22,7 @@
 #include "comm/allreduce/plan_choice.hpp"
 #include "comm/allreduce/schedule_runner.hpp"
 #include "comm/mpi_communicator.hpp"
+#include "sums.hpp"
 
 using namespace isaribi;
 
@@ -154,6 +155,7 @@ void measure(const Options& options, const comm::Communicator& world, int nodes,
 void run(const Options& options) {
   const auto world =
       comm::make_mpi_communicator(MPI_COMM_WORLD, false, std::make_shared<comm::MpiShared>());
+  scale::leave_out_sums = options.shared;
   const comm::Topology topology =
       topology_of(world->size(), options.ranks_per_node, options.rack_nodes);
   Buffer x(options.count, options.shared);
