@@ -13,10 +13,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/allreduce/plan_choice.hpp"
@@ -28,26 +30,26 @@ using namespace isaribi;
 
 namespace {
 
-/// Room for `count` floats, shared by all ranks or not.
+/// Memory that is the same for all ranks, who share globals and one thread: nothing is copied into
+/// it, what it holds means nothing, and it stays. Pieces of different purposes are apart.
+void* same_for_all(const char* purpose, std::size_t bytes) {
+  static std::map<std::pair<std::string, std::size_t>, void*> pieces;
+  void*& piece = pieces[{purpose, bytes}];
+  if (piece == nullptr) piece = SMPI_SHARED_MALLOC(std::max<std::size_t>(bytes, 1));
+  return piece;
+}
+
+/// Room for `count` floats, one for all ranks or not.
 class Buffer {
  public:
-  Buffer(std::size_t count, bool shared) : shared_(shared) {
-    if (shared) {
-      data_ = static_cast<float*>(SMPI_SHARED_MALLOC(count * sizeof(float)));
-    } else {
-      own_.resize(count);
-      data_ = own_.data();
-    }
-  }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() {
-    if (shared_) SMPI_SHARED_FREE(data_);
+  Buffer(const char* purpose, std::size_t count, bool shared) {
+    if (!shared) own_.resize(count);
+    data_ =
+        shared ? static_cast<float*>(same_for_all(purpose, count * sizeof(float))) : own_.data();
   }
   float* data() { return data_; }
 
  private:
-  bool shared_;
   std::vector<float> own_;
   float* data_ = nullptr;
 };
@@ -82,14 +84,12 @@ double time_once(const std::function<void()>& sum) {
   return slowest;
 }
 
-/// One piece of memory for everything that arrives anywhere: what it holds means nothing.
+/// For whatever arrives anywhere.
 class SharedMemory final : public core::MemoryResource {
  public:
   core::Device device() const override { return {}; }
-  void* allocate(std::size_t bytes) override {
-    return SMPI_SHARED_MALLOC(std::max<std::size_t>(bytes, 1));
-  }
-  void deallocate(void* pointer, std::size_t) noexcept override { SMPI_SHARED_FREE(pointer); }
+  void* allocate(std::size_t bytes) override { return same_for_all("arrivals", bytes); }
+  void deallocate(void*, std::size_t) noexcept override {}
 };
 
 /// Ranks node by node, nodes rack by rack, as the host file of the run says.
@@ -158,11 +158,11 @@ void run(const Options& options) {
   scale::leave_out_sums = options.shared;
   const comm::Topology topology =
       topology_of(world->size(), options.ranks_per_node, options.rack_nodes);
-  Buffer x(options.count, options.shared);
+  Buffer x("sums", options.count, options.shared);
   if (options.plans.empty()) {
     MPI_Op op = MPI_SUM;
     if (options.shared) MPI_Op_create(add_nothing, 1, &op);
-    Buffer in(options.count, options.shared);
+    Buffer in("contributions", options.count, options.shared);
     measure(options, *world, topology.nodes, x, "mpi", [&] {
       if (!options.shared) std::copy_n(x.data(), options.count, in.data());
       MPI_Allreduce(in.data(), x.data(), static_cast<int>(options.count), MPI_FLOAT, op,
