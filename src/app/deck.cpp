@@ -273,6 +273,17 @@ void Deck::check() const {
   if (second_order && c.kfac.damping_schedule == "levenberg_marquardt" && c.train.micro_batches > 1)
     fail("kfac/damping_schedule", "= \"levenberg_marquardt\" needs train/micro_batches = 1",
          "it tries the loss of the whole batch again");
+  if (!second_order || c.kfac.step_rule != "quadratic_model") return;
+  if (c.train.micro_batches > 1)
+    fail("kfac/step_rule", "= \"quadratic_model\" needs train/micro_batches = 1",
+         "the model is that of the whole batch");
+  for (const auto& [path, on] :
+       {std::pair{"optimizer/nesterov", c.optimizer.nesterov},
+        std::pair{"optimizer/momentum_follows_lr", c.optimizer.momentum_follows_lr}}) {
+    if (on)
+      fail(path, "= true does not go with kfac/step_rule = \"quadratic_model\"",
+           "the model chooses the momentum: set it to false");
+  }
 }
 
 core::UsageError Deck::placed(const core::UsageError& error) const {

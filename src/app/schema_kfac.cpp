@@ -82,8 +82,15 @@ void add_times(std::vector<Key>& t) {
 }
 
 void add_step(std::vector<Key>& t) {
+  t.push_back({"kfac/step_rule", [](Config& c) -> Slot { return &c.kfac.step_rule; },
+               "rate: optimizer/lr and momentum; quadratic_model: step size and momentum minimise "
+               "the damped Gauss-Newton model of the batch (two more forward passes a step), and "
+               "optimizer/lr scales the step (1: as the model says)",
+               one_of({"rate", "quadratic_model"})});
   t.push_back({"kfac/kl_clip", [](Config& c) -> Slot { return &c.kfac.kl_clip; },
-               "bound of lr^2 <U, gradient>, the KL divergence of a step; 0: none", at_least(0)});
+               "bound of lr^2 <U, gradient>, the KL divergence of a step (quadratic_model: of lr^2 "
+               "d^T (F + lambda I) d, d the step at lr = 1); 0: none",
+               at_least(0)});
   t.push_back({"kfac/rescale_weights", [](Config& c) -> Slot { return &c.kfac.rescale_weights; },
                "keep the norm of weights before batch norm at sqrt(2 outputs)"});
   t.push_back({"kfac/max_refusals", [](Config& c) -> Slot { return &c.kfac.max_refusals; },

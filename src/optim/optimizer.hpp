@@ -45,6 +45,20 @@ struct Trial {
   double ratio() const { return model_change == 0 ? 0 : loss_change / model_change; }
 };
 
+/// The quadratic model of the mean loss around the weights of a step: M(d) = g^T d + 1/2 d^T J^T H
+/// J d, J the Jacobian of the network over the batch and H the Hessian of the loss in its output
+/// (generalised Gauss-Newton), in the plane of two directions.
+class LossModel {
+ public:
+  /// g^T p and g^T q; p^T J^T H J p and so on, without damping and weight decay.
+  struct Plane {
+    double slope_p = 0, slope_q = 0, pp = 0, pq = 0, qq = 0;
+  };
+  virtual ~LossModel() = default;
+  /// Collective. @param p, q one tensor per parameter, like its value. Without q its terms are 0.
+  virtual Plane along(std::span<const core::Tensor> p, std::span<const core::Tensor> q) = 0;
+};
+
 /// Second-order facts about one layer, for metrics.jsonl. -1: not known.
 struct CurvatureReport {
   std::string layer;
@@ -72,10 +86,12 @@ struct CurvatureDump {
 struct CurvatureCost {
   double factor_seconds = 0, inverse_seconds = 0, precondition_seconds = 0, exchange_seconds = 0;
   std::int64_t factor_bytes = 0, inverse_bytes = 0, direction_bytes = 0;
-  double clip = 1;           ///< smallest factor by which the trust region shortened a step
-  std::int64_t clipped = 0;  ///< steps that it shortened
-  std::int64_t refused = 0;  ///< steps refused
-  double damping = 0;        ///< now
+  double clip = 1;            ///< smallest factor by which the trust region shortened a step
+  std::int64_t clipped = 0;   ///< steps that it shortened
+  std::int64_t refused = 0;   ///< steps refused
+  std::int64_t modelled = 0;  ///< steps that the quadratic model chose
+  double step_size = 0, step_momentum = 0;  ///< of the last of them
+  double damping = 0;                       ///< now
 };
 
 class Optimizer {
@@ -93,6 +109,9 @@ class Optimizer {
   /// Collective, instead of step() when the loss is not finite, or after a refused step. @return
   /// whether it is worth going on: the optimizer has become more careful.
   virtual bool refuse() { return false; }
+  /// Whether step() reads the quadratic model, and the one of the step to come.
+  virtual bool wants_model() const { return false; }
+  virtual void set_model(LossModel* /*model*/) {}
   /// Whether the trainer should try the quadratic model on this step, and what came of it.
   virtual bool wants_trial(std::int64_t /*step*/) const { return false; }
   virtual void judge(const Trial&) {}

@@ -2,13 +2,15 @@
 // Descent along the directions of a preconditioner: U = P^-1 (grad + l2 w), shortened by nu =
 // min(1, sqrt(kappa / |lr^2 <U, grad>|)) so that the KL divergence of the step stays near kappa
 // (Martens & Grosse 2015; Ba et al. 2017), then momentum on U, decoupled decay, and weights before
-// batch norm brought back to their length (Osawa et al. 2019).
+// batch norm brought back to their length (Osawa et al. 2019). Or, with kfac/step_rule =
+// "quadratic_model", both the length of U and the momentum as step_model.hpp says.
 #include <fmt/format.h>
 
 #include <cmath>
 
 #include "core/error.hpp"
 #include "optim/kinds.hpp"
+#include "optim/step_model.hpp"
 
 namespace isaribi::optim {
 namespace {
@@ -36,6 +38,8 @@ class Preconditioned final : public Optimizer {
   std::vector<int> gradient_owners() const override { return preconditioner_->gradient_owners(); }
   bool wants_trial(std::int64_t step) const override { return preconditioner_->wants_trial(step); }
   void judge(const Trial& trial) override { preconditioner_->judge(trial); }
+  bool wants_model() const override { return kfac_.step_rule == "quadratic_model"; }
+  void set_model(LossModel* model) override { model_ = model; }
   double damping() const override { return preconditioner_->damping(); }
   std::vector<CurvatureReport> report() override { return preconditioner_->report(); }
   std::vector<CurvatureDump> dump() override { return preconditioner_->dump(); }
@@ -53,7 +57,10 @@ class Preconditioned final : public Optimizer {
  private:
   bool become_careful();
   void shorten(double lr, double product);
-  void update(double lr);
+  double fit(double lr, double product);
+  LossModel::Plane damped_plane(double product);
+  void scale_directions(double factor);
+  void update(double lr, double momentum);
   void rescale();
   double momentum(double lr) const {
     return settings_.momentum_follows_lr ? settings_.momentum * lr / settings_.lr
@@ -67,6 +74,7 @@ class Preconditioned final : public Optimizer {
   std::unique_ptr<Preconditioner> preconditioner_;
   std::vector<core::Tensor> directions_, velocity_;
   std::vector<nn::Parameter*> rescaled_;
+  LossModel* model_ = nullptr;                                          ///< of the step to come
   core::Tensor refusals_ = core::Tensor::zeros({1}, core::DType::f64);  ///< in a row; part of state
   CurvatureCost cost_;
 };
@@ -82,8 +90,13 @@ std::string Preconditioned::step(double lr, std::int64_t step) {
   }
   const Direction direction = preconditioner_->precondition(step, directions_);
   if (!direction.refused.empty()) return direction.refused;
-  shorten(lr, direction.product);
-  update(lr);
+  if (wants_model()) {
+    const double mu = fit(lr, direction.product);
+    update(lr, mu);
+  } else {
+    shorten(lr, direction.product);
+    update(lr, momentum(lr));
+  }
   rescale();
   preconditioner_->accepted();
   refusals_.data<double>()[0] = 0;
@@ -103,18 +116,67 @@ void Preconditioned::shorten(double lr, double product) {
   if (factor == 1) return;
   ++cost_.clipped;
   cost_.clip = std::min(cost_.clip, factor);
+  scale_directions(factor);
+}
+
+void Preconditioned::scale_directions(double factor) {
   for (const core::Tensor& u : directions_)
     backend_.elementwise().axpby({.alpha = factor, .x = u, .beta = 0.0, .y = u});
 }
 
-void Preconditioned::update(double lr) {
+// The model along U and the velocity V: Gauss-Newton of the loss, and what damping and L2 decay add
+// (lambda holds the decay, too).
+LossModel::Plane Preconditioned::damped_plane(double product) {
+  auto& ops = backend_.elementwise();
+  double uu = 0, uv = 0, vv = 0, decay_slope = 0;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const core::Tensor& u = directions_[i];
+    uu += ops.dot(u, u);
+    if (velocity_.empty()) continue;
+    uv += ops.dot(u, velocity_[i]);
+    vv += ops.dot(velocity_[i], velocity_[i]);
+    const double decay = settings_.decoupled ? 0.0 : decay_of(settings_, *parameters_[i]);
+    if (decay > 0) decay_slope += decay * ops.dot(parameters_[i]->value, velocity_[i]);
+  }
+  LossModel::Plane plane =
+      vv > 0 ? model_->along(directions_, velocity_) : model_->along(directions_, {});
+  const double lambda = preconditioner_->damping();
+  plane.slope_p = product;
+  plane.slope_q += decay_slope;
+  plane.pp += lambda * uu;
+  plane.pq += lambda * uv;
+  plane.qq += lambda * vv;
+  return plane;
+}
+
+// U becomes alpha U. @return mu. The trust region bounds the model's own divergence, d^T F d, here
+// with the damping.
+double Preconditioned::fit(double lr, double product) {
+  if (model_ == nullptr) throw core::InternalError("the quadratic model was not set");
+  const StepSizes best = best_step(damped_plane(product));
+  ++cost_.modelled;
+  cost_.step_size = best.alpha;
+  cost_.step_momentum = best.momentum;
+  // At the minimum d^T (F + lambda I) d = -2 M(d).
+  const double divergence = -2 * best.change * lr * lr;
+  double factor = 1;
+  if (kfac_.kl_clip > 0 && divergence > kfac_.kl_clip) {
+    factor = std::sqrt(kfac_.kl_clip / divergence);
+    ++cost_.clipped;
+    cost_.clip = std::min(cost_.clip, factor);
+  }
+  scale_directions(factor * best.alpha);
+  return factor * best.momentum;
+}
+
+void Preconditioned::update(double lr, double momentum) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const nn::Parameter& p = *parameters_[i];
     backend_.update().sgd({.w = p.value,
                            .gradient = directions_[i],
                            .velocity = velocity_.empty() ? core::Tensor() : velocity_[i],
                            .lr = lr,
-                           .momentum = velocity_.empty() ? 0.0 : momentum(lr),
+                           .momentum = velocity_.empty() ? 0.0 : momentum,
                            .decay = settings_.decoupled ? decay_of(settings_, p) : 0.0,
                            .nesterov = settings_.nesterov});
   }

@@ -130,34 +130,81 @@ const core::Tensor& Objective::fisher_vectors(api::FisherMode mode, std::int64_t
   return vectors_;
 }
 
-Objective::Quadratic Objective::quadratic(const core::Tensor& z_all, const core::Tensor& slopes,
-                                          const core::Tensor& change, double scale) const {
-  const std::int64_t n = z_all.shape()[0], c = outputs_;
-  const auto at = [](const core::Tensor& t, std::int64_t i) {
-    return t.dtype() == core::DType::f64 ? t.data<double>()[i]
-                                         : static_cast<double>(t.data<float>()[i]);
-  };
-  Quadratic q;
-  for (std::int64_t i = 0; i < n; ++i) {
-    double largest = -1e300, total = 0, mean = 0, square = 0;
-    for (std::int64_t k = i * c; k < (i + 1) * c; ++k) largest = std::max(largest, at(z_all, k));
-    for (std::int64_t k = i * c; k < (i + 1) * c; ++k) {
-      const double d = at(change, k), z = at(z_all, k);
-      q.slope += at(slopes, k) / scale * d;
-      if (kind_ == api::LossKind::mean_squared_error) q.curvature += d * d;
-      if (kind_ == api::LossKind::bernoulli_cross_entropy) {
-        const double p = 1.0 / (1.0 + std::exp(-z));
-        q.curvature += p * (1 - p) * d * d;
-      }
-      const double e = std::exp(z - largest);
-      total += e;
-      mean += e * d;
-      square += e * d * d;
-    }
-    if (kind_ == api::LossKind::softmax_cross_entropy)
-      q.curvature += square / total - mean * mean / (total * total);
+namespace {
+
+using Plane = optim::LossModel::Plane;
+
+/// One sample of a loss whose Hessian is diagonal: h(z) for each output.
+template <typename T, typename Hessian>
+void add_diagonal(std::int64_t c, const T* z, const T* slopes, const T* p, const T* q,
+                  const Hessian& hessian, Plane& sums) {
+  for (std::int64_t k = 0; k < c; ++k) {
+    const double x = p[k], y = q[k], h = hessian(static_cast<double>(z[k]));
+    sums.slope_p += slopes[k] * x;
+    sums.slope_q += slopes[k] * y;
+    sums.pp += h * x * x;
+    sums.pq += h * x * y;
+    sums.qq += h * y * y;
   }
-  return q;
+}
+
+/// One sample of softmax cross-entropy: H = diag(s) - s s^T, s the softmax of z.
+template <typename T>
+void add_softmax(std::int64_t c, const T* z, const T* slopes, const T* p, const T* q, Plane& sums) {
+  const double largest = *std::max_element(z, z + c);
+  double total = 0, mean_p = 0, mean_q = 0;
+  for (std::int64_t k = 0; k < c; ++k) {
+    const double e = std::exp(z[k] - largest);
+    total += e;
+    mean_p += e * p[k];
+    mean_q += e * q[k];
+  }
+  mean_p /= total;
+  mean_q /= total;
+  for (std::int64_t k = 0; k < c; ++k) {
+    const double s = std::exp(z[k] - largest) / total, x = p[k] - mean_p, y = q[k] - mean_q;
+    sums.slope_p += slopes[k] * static_cast<double>(p[k]);
+    sums.slope_q += slopes[k] * static_cast<double>(q[k]);
+    sums.pp += s * x * x;
+    sums.pq += s * x * y;
+    sums.qq += s * y * y;
+  }
+}
+
+template <typename T>
+Plane plane_of(api::LossKind kind, std::int64_t n, std::int64_t c, const T* z, const T* slopes,
+               const T* p, const T* q) {
+  Plane sums;
+  for (std::int64_t i = 0; i < n; ++i, z += c, slopes += c, p += c, q += c) {
+    if (kind == api::LossKind::softmax_cross_entropy) {
+      add_softmax(c, z, slopes, p, q, sums);
+    } else if (kind == api::LossKind::bernoulli_cross_entropy) {
+      const auto hessian = [](double x) {
+        const double s = 1.0 / (1.0 + std::exp(-x));
+        return s * (1 - s);
+      };
+      add_diagonal(c, z, slopes, p, q, hessian, sums);
+    } else {
+      add_diagonal(
+          c, z, slopes, p, q, [](double) { return 1.0; }, sums);
+    }
+  }
+  return sums;
+}
+
+}  // namespace
+
+optim::LossModel::Plane Objective::quadratic(const core::Tensor& z, const core::Tensor& slopes,
+                                             const core::Tensor& p, const core::Tensor& q,
+                                             double scale) const {
+  const std::int64_t n = z.shape()[0];
+  const auto of = [&]<typename T>(T) {
+    return plane_of(kind_, n, outputs_, z.data<T>(), slopes.data<T>(), p.data<T>(), q.data<T>());
+  };
+  Plane sums = z.dtype() == core::DType::f64 ? of(double{}) : of(float{});
+  sums.slope_p /= scale;
+  sums.slope_q /= scale;
+  return sums;
 }
 
 }  // namespace isaribi::train

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "backends/api/backend.hpp"
+#include "optim/optimizer.hpp"
 #include "train/config.hpp"
 
 namespace isaribi::train {
@@ -36,14 +37,12 @@ class Objective {
   const core::Tensor& fisher_vectors(api::FisherMode mode, std::int64_t index,
                                      const core::Tensor& ids, const core::Philox& key,
                                      double scale);
-  /// Sums over the samples of one output z along a change of it: slope = sum_n (dl_n/dz)^T
-  /// change_n, curvature = sum_n change_n^T H_n change_n with H the Hessian of the loss in z. All
-  /// in host memory, [n, ..]; `slopes` is d(loss)/dz times `scale`, as gradient() has it.
-  struct Quadratic {
-    double slope = 0, curvature = 0;
-  };
-  Quadratic quadratic(const core::Tensor& z, const core::Tensor& slopes, const core::Tensor& change,
-                      double scale) const;
+  /// Sums over the samples of one output z along two changes of it: slope_p = sum_n (dl_n/dz)^T
+  /// p_n, pq = sum_n p_n^T H_n q_n with H the Hessian of the loss in z, and so on. All in host
+  /// memory, [n, ..], of one type; `slopes` is d(loss)/dz times `scale`, as gradient() has it.
+  optim::LossModel::Plane quadratic(const core::Tensor& z, const core::Tensor& slopes,
+                                    const core::Tensor& p, const core::Tensor& q,
+                                    double scale) const;
   /// The network output of the last evaluate().
   const core::Tensor& output() const { return output_; }
   /// d(loss)/d(output) of the last evaluate(), [n, ..].

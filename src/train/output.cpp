@@ -125,6 +125,10 @@ void Output::curvature(const Progress& progress, optim::Optimizer& optimizer) {
     row["kl_clip_factor"] = cost->clip;
     row["kl_clipped_steps"] = cost->clipped;
     row["refused_steps"] = cost->refused;
+    if (cost->modelled > 0) {
+      row["model_step_size"] = cost->step_size;
+      row["model_momentum"] = cost->step_momentum;
+    }
     row["seconds_factors"] = cost->factor_seconds;
     row["seconds_inverses"] = cost->inverse_seconds;
     row["seconds_precondition"] = cost->precondition_seconds;

@@ -123,7 +123,7 @@ void Step::forward_backward(const data::Batch& batch, std::int64_t part, StepSum
     sums.correct += s.correct;
     sums.samples += static_cast<double>(on_device.images.shape()[0]);
   }
-  if (optimizer_.wants_trial(step_ + 1))
+  if (optimizer_.wants_model() || optimizer_.wants_trial(step_ + 1))
     trial_.emplace(pass, on_device, scale, graph_, objective_, context_);
   hear_fisher(pass);
   auto phase = context_.timers.phase("backward");
@@ -168,9 +168,11 @@ void Step::update(double lr, StepSums& sums) {
     sums.refused = "the loss is " + std::to_string(sums.loss);
     return refuse(sums);
   }
+  optimizer_.set_model(trial_ ? &*trial_ : nullptr);
   sums.refused = optimizer_.step(lr, step_ + 1);
   if (!sums.refused.empty()) return refuse(sums);
-  if (trial_) optimizer_.judge(trial_->judge(sums.loss, optimizer_.damping(), config_, objective_));
+  if (trial_ && optimizer_.wants_trial(step_ + 1))
+    optimizer_.judge(trial_->judge(sums.loss, optimizer_.damping(), config_, objective_));
   if (dump_) dump_->write(config_.run.dir, optimizer_, context_);
 }
 

@@ -38,7 +38,9 @@ struct KfacSettings {
   double similarity = 0.1;  ///< adaptive: relative change of an average that counts as none
 
   // The step.
-  double kl_clip = 1e-3;         ///< bound of the KL divergence of a step; 0: none
+  std::string step_rule = "rate";  ///< rate: lr and momentum of the optimizer; quadratic_model:
+                                   ///< both from the model, lr scales the step
+  double kl_clip = 1e-3;           ///< bound of the KL divergence of a step; 0: none
   bool rescale_weights = false;  ///< norms of weights before batch norm are kept at sqrt(2 outputs)
   std::int64_t max_refusals = 5;  ///< refused steps in a row that end the run
 
