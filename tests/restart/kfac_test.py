@@ -62,6 +62,26 @@ def other_ranks(folder, deck):
     expect(len(got) == 12 and worst <= 1e-6, f"losses of 1 -> 2 -> 3 -> 4 -> 1 ranks within 1e-6 of one rank's: {worst:.1e}")
 
 
+def model_steps(folder, deck):
+    """Steps that the quadratic model chooses: the same bits after a restart, and close ones on other ranks although its finite
+    difference divides the last bits of the outputs by 1e-2."""
+    rule = ["kfac/step_rule=quadratic_model", "kfac/damping_schedule=levenberg_marquardt", "optimizer/lr=0.5", "kfac/kl_clip=0.01"]
+    digests, losses = {}, {}
+    for name, ranks, stops in (("straight", 2, (8,)), ("stopped", 2, (3, 8)), ("one", 1, (8,)), ("moved", 1, (3,)), ("moved", 3, (8,))):
+        run = folder / f"model-{name}"
+        for steps in stops:
+            code, output = train(ranks, deck, run, f"train/steps={steps}", *rule)
+            expect(code == 0, f"model, {name}: {ranks} ranks to step {steps}" + ("" if code == 0 else "\n" + output))
+        digests[name] = harness.digest(harness.newest_checkpoint(run))
+        losses[name] = [r["loss"] for r in harness.metrics(run) if r["kind"] == "train"]
+    expect(digests["stopped"] == digests["straight"], "model: a restart gives the same bits")
+    momenta = [r["model_momentum"] for r in harness.metrics(folder / "model-one") if r["kind"] == "curvature"]
+    expect(momenta[0] == 0 and all(m != 0 for m in momenta[1:]), f"model: the momentum is chosen, from the second step on {momenta}")
+    for name in ("straight", "moved"):
+        worst = max(abs(a - b) / abs(b) for a, b in zip(losses[name], losses["one"]))
+        expect(len(losses[name]) == 8 and worst <= 1e-6, f"model, {name}: losses within 1e-6 of one rank's: {worst:.1e}")
+
+
 def dump(folder, deck):
     try:
         import h5py
@@ -107,6 +127,7 @@ def main():
         placements(folder, deck)
         own_samples(folder, deck)
         other_ranks(folder, deck)
+        model_steps(folder, deck)
         dump(folder, deck)
         divergence(folder, deck)
     sys.exit(1 if failures else 0)
