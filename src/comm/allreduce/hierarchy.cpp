@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <numeric>
+#include <utility>
 
 #include "core/error.hpp"
 
@@ -149,6 +150,25 @@ int Hierarchy::group_of(int l, int position) const {
   const auto after = std::upper_bound(all.begin(), all.end(), position,
                                       [](int p, const Group& g) { return p < g.first_position; });
   return static_cast<int>(after - all.begin()) - 1;
+}
+
+Hierarchy::Place Hierarchy::place_of(int l, int position) const {
+  const std::vector<int>& members =
+      groups(l)[static_cast<std::size_t>(group_of(l, position))].members;
+  const int mine = l == 0 ? position : group_of(l - 1, position);
+  return {mine - members.front(), static_cast<int>(members.size())};  // members are consecutive
+}
+
+std::vector<int> Hierarchy::part_order() const {
+  std::vector<std::pair<std::vector<int>, int>> places;
+  for (int p = 0; p < ranks(); ++p) {
+    places.push_back({{}, p});
+    for (int l = 0; l < levels(); ++l) places.back().first.push_back(place_of(l, p).index);
+  }
+  std::sort(places.begin(), places.end());
+  std::vector<int> order;
+  for (const auto& [indices, position] : places) order.push_back(position);
+  return order;
 }
 
 std::uint64_t Hierarchy::sum_signature() const {

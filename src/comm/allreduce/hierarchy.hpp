@@ -72,6 +72,14 @@ class Hierarchy {
   int group_of(int l, int position) const;
   int rank_at(int position) const { return order_[static_cast<std::size_t>(position)]; }
   int position_of(int rank) const { return position_[static_cast<std::size_t>(rank)]; }
+  /// Where a position stands in its group of level l: its member is number `index` of `members`.
+  struct Place {
+    int index = 0, members = 1;
+  };
+  Place place_of(int l, int position) const;
+  /// Positions by their index at level 0, then at level 1, ..: parts of ranks in this order are cut
+  /// into neighbours by every level of even groups.
+  std::vector<int> part_order() const;
   /// "direct2-ring4"
   std::string text() const { return to_text(levels_); }
 
