@@ -11,6 +11,7 @@
 #include "comm/agreement.hpp"
 #include "comm/allreduce/tuned_plan.hpp"
 #include "core/error.hpp"
+#include "optim/optimizer.hpp"
 
 namespace isaribi::app {
 namespace {
@@ -124,6 +125,8 @@ std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const trai
     session.log.info("  {:>8} by {}, {:.2f} times as fast as MPI_Allreduce",
                      comm::bytes_to_text(e.bytes), e.plan.text(), e.library_seconds / e.seconds);
   }
+  if (optim::uses_owners(config.optimizer))
+    session.log.info("owners: {}", plan->owner_route()->description());
   return plan;
 }
 

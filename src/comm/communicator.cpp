@@ -7,10 +7,7 @@
 #include <numeric>
 
 namespace isaribi::comm {
-namespace {
-
-/// Both vector collectives have these arguments; they differ in direction only.
-void check_parts(const char* call, const Communicator& comm, const core::Tensor& all,
+void check_parts(std::string_view call, const Communicator& comm, const core::Tensor& all,
                  std::span<const std::int64_t> counts, const core::Tensor& mine) {
   const auto host = [](const core::Tensor& t) {
     return t.device().kind == core::Device::Kind::host;
@@ -34,8 +31,6 @@ void check_parts(const char* call, const Communicator& comm, const core::Tensor&
   require(all.dtype() == mine.dtype() && known, "tensors must be both f32, both f64 or both i32");
   require(host(all) && host(mine), "device memory: copy it to the host first");
 }
-
-}  // namespace
 
 double Traffic::on_wire(int ranks) const {
   if (ranks <= 1) return 0.0;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/error.hpp"
@@ -85,6 +86,12 @@ struct Traffic {
   double on_wire(int ranks) const;
   Traffic operator-(const Traffic& before) const;
 };
+
+class Communicator;
+/// What Communicator::reduce_scatter_v and all_gather_v ask of their arguments.
+/// @throws core::InternalError naming `call`
+void check_parts(std::string_view call, const Communicator& comm, const core::Tensor& all,
+                 std::span<const std::int64_t> counts, const core::Tensor& mine);
 
 /// A group of ranks. Unless said otherwise every call is collective over the group, and counts and
 /// bytes beyond 2^31 are safe. @throws core::CommError with the text of the MPI library when a call

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "comm/owner_exchange.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 #include <utility>
 
@@ -79,19 +81,31 @@ void add_wire(DType wire, const std::byte* from, std::vector<double>& sum) {
   }
 }
 
-void store(const std::vector<double>& sum, const core::Tensor& to) {
+void store(const double* sum, const core::Tensor& to) {
   if (to.dtype() == DType::f64) {
-    std::copy(sum.begin(), sum.end(), to.data<double>());
+    std::copy_n(sum, to.count(), to.data<double>());
   } else {
-    float* out = to.data<float>();
-    for (std::size_t i = 0; i < sum.size(); ++i) out[i] = static_cast<float>(sum[i]);
+    std::transform(sum, sum + to.count(), to.data<float>(),
+                   [](double x) { return static_cast<float>(x); });
   }
+}
+
+void widen(const core::Tensor& from, double* to) {
+  if (from.dtype() == DType::f64) {
+    std::copy_n(from.data<double>(), from.count(), to);
+  } else {
+    std::copy_n(from.data<float>(), from.count(), to);
+  }
+}
+
+OwnerRoute* serving(OwnerRoute* route, const Communicator& comm) {
+  return route != nullptr && route->ranks() == comm.size() ? route : nullptr;
 }
 
 }  // namespace
 
-OwnerReducer::OwnerReducer(Communicator& comm, std::size_t bucket_bytes)
-    : comm_(comm), bucket_bytes_(bucket_bytes) {}
+OwnerReducer::OwnerReducer(Communicator& comm, std::size_t bucket_bytes, OwnerRoute* route)
+    : comm_(comm), bucket_bytes_(bucket_bytes), route_(serving(route, comm)) {}
 
 void OwnerReducer::add(const core::Tensor& tensor, int owner, core::DType wire) {
   if (comm_.size() == 1) return;
@@ -103,10 +117,11 @@ void OwnerReducer::add(const core::Tensor& tensor, int owner, core::DType wire) 
 
 void OwnerReducer::flush() {
   if (waiting_.empty()) return;
+  waiting_bytes_ = 0;
   const auto ranks = static_cast<std::size_t>(comm_.size());
   Bucket bucket;
-  bucket.items = std::exchange(waiting_, {});
-  waiting_bytes_ = 0;
+  bucket.items = split_for_route();
+  if (bucket.items.empty()) return;
   bucket.send_bytes.assign(ranks, 0);
   for (const Item& item : bucket.items) {
     bucket.send_bytes[static_cast<std::size_t>(item.owner)] +=
@@ -134,8 +149,52 @@ void OwnerReducer::flush() {
   under_way_.push_back(std::move(bucket));
 }
 
+// Takes what waits; a type of payload with which the route can do nothing is given back.
+std::vector<OwnerReducer::Item> OwnerReducer::split_for_route() {
+  std::vector<Item> waiting = std::exchange(waiting_, {});
+  if (route_ == nullptr) return waiting;
+  std::vector<Item> rest;
+  for (const DType wire : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
+    std::vector<Item> items;
+    std::int64_t bytes = 0;
+    for (const Item& item : waiting) {
+      if (item.wire != wire) continue;
+      items.push_back(item);
+      bytes += item.tensor.count() * static_cast<std::int64_t>(core::size_of(wire));
+    }
+    if (bytes > 0 && route_->sums(bytes)) {
+      send_along(std::move(items));
+    } else {
+      rest.insert(rest.end(), items.begin(), items.end());
+    }
+  }
+  return rest;
+}
+
+void OwnerReducer::send_along(std::vector<Item> items) {
+  const auto me = static_cast<std::size_t>(comm_.rank());
+  const DType wire = items.front().wire;
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(comm_.size()), 0);
+  for (const Item& item : items)
+    counts[static_cast<std::size_t>(item.owner)] += item.tensor.count();
+  std::vector<std::int64_t> at(counts.size(), 0);
+  std::exclusive_scan(counts.begin(), counts.end(), at.begin(), std::int64_t{0});
+  const std::int64_t total = at.back() + counts.back();
+  const core::Tensor all({total}, DType::f64);
+  const core::Tensor mine = all.slice(at[me], {counts[me]});
+  for (const Item& item : items) {
+    std::int64_t& place = at[static_cast<std::size_t>(item.owner)];
+    widen(item.tensor, all.data<double>() + place);
+    place += item.tensor.count();
+  }
+  bytes_sent_ += (total - counts[me]) * static_cast<std::int64_t>(core::size_of(wire));
+  Request request = route_->start_sums(all, counts, mine, wire);
+  along_route_.push_back({std::move(items), mine, std::move(request)});
+}
+
 void OwnerReducer::progress() {
   for (Bucket& bucket : under_way_) bucket.request.test();
+  for (RoutedBucket& bucket : along_route_) bucket.request.test();
 }
 
 // The parts of all ranks in rank order.
@@ -149,7 +208,7 @@ void OwnerReducer::add_up(const Bucket& bucket) const {
     sum.assign(static_cast<std::size_t>(item.tensor.count()), 0.0);
     for (int r = 0; r < comm_.size(); ++r)
       add_wire(item.wire, bytes_of(bucket.receive) + r * mine + at, sum);
-    store(sum, item.tensor);
+    store(sum.data(), item.tensor);
     at += item.tensor.count() * static_cast<std::int64_t>(core::size_of(item.wire));
   }
 }
@@ -161,11 +220,22 @@ void OwnerReducer::finish() {
     add_up(bucket);
   }
   under_way_.clear();
+  for (RoutedBucket& bucket : along_route_) {
+    bucket.request.wait();
+    const double* sum = bucket.mine.data<double>();
+    for (const Item& item : bucket.items) {
+      if (item.owner != comm_.rank()) continue;
+      store(sum, item.tensor);
+      sum += item.tensor.count();
+    }
+  }
+  along_route_.clear();
 }
 
 ScatterReducer::ScatterReducer(Communicator& comm, core::Tensor gradients,
-                               std::vector<Range> ranges, std::size_t bucket_bytes)
-    : reducer_(comm, bucket_bytes > 0 ? bucket_bytes : kDefaultBucket),
+                               std::vector<Range> ranges, std::size_t bucket_bytes,
+                               OwnerRoute* route)
+    : reducer_(comm, bucket_bytes > 0 ? bucket_bytes : kDefaultBucket, route),
       gradients_(std::move(gradients)),
       ranges_(std::move(ranges)) {
   std::int64_t end = 0;
@@ -198,7 +268,7 @@ void ScatterReducer::finish() {
   next_ = 0;
 }
 
-std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors) {
+std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors, OwnerRoute* route) {
   if (comm.size() == 1) return 0;
   std::vector<std::int64_t> bytes(static_cast<std::size_t>(comm.size()), 0);
   for (const Owned& o : tensors)
@@ -209,7 +279,8 @@ std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors) 
     offset.push_back(total);
     total += b;
   }
-  const core::Tensor all({total / kWord}, core::DType::f32);
+  const bool along = serving(route, comm) != nullptr && route->copies(total);
+  const core::Tensor all({total / kWord}, along ? DType::i32 : DType::f32);
   const auto each = [&](auto&& use) {
     std::vector<std::int64_t> at = offset;
     for (const Owned& o : tensors) {
@@ -225,7 +296,12 @@ std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors) 
   std::vector<std::int64_t> words;
   for (const std::int64_t b : bytes) words.push_back(b / kWord);
   const auto mine = static_cast<std::size_t>(comm.rank());
-  comm.all_gather_v(all.slice(offset[mine] / kWord, {words[mine]}), words, all);
+  const core::Tensor part = all.slice(offset[mine] / kWord, {words[mine]});
+  if (along) {
+    route->start_copies(part, words, all).wait();
+  } else {
+    comm.all_gather_v(part, words, all);
+  }
   each([&](const Owned& o, std::byte* at) {
     if (o.owner != me) std::memcpy(o.tensor.raw(), at, o.tensor.bytes());
   });

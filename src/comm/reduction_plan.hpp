@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/communicator.hpp"
+#include "comm/owner_route.hpp"
 
 namespace isaribi::comm {
 
@@ -24,6 +24,8 @@ class AllReducePlan {
   /// Begins the sum of `bucket` over ranks, in place; the bucket must not be touched until the
   /// request is complete.
   virtual Request start(core::Tensor bucket) = 0;
+  /// How sums reach owners beside it; null: as owner_exchange.hpp does by itself.
+  virtual OwnerRoute* owner_route() { return nullptr; }
 };
 
 /// Keys that make_allreduce_plan knows.

@@ -85,6 +85,10 @@ std::optional<kfac::Kind> second_order_kind(const std::string& name) {
 
 }  // namespace
 
+bool uses_owners(const OptimizerSettings& settings) {
+  return second_order_kind(settings.kind).has_value();
+}
+
 void check_optimizer(const OptimizerSettings& settings, const KfacSettings& kfac,
                      const Subject& subject, int ranks) {
   check(settings);

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "backends/api/backend.hpp"
-#include "comm/communicator.hpp"
+#include "comm/owner_route.hpp"
 #include "nn/curvature.hpp"
 #include "nn/parameter.hpp"
 #include "optim/kfac/settings.hpp"
@@ -136,7 +136,11 @@ struct Subject {
   std::span<nn::Parameter* const> parameters;
   std::span<const nn::CurvedLayer> layers = {};  ///< for second-order kinds
   std::int64_t outputs = 0;                      ///< of the network: columns of an exact Fisher
+  comm::OwnerRoute* route = nullptr;             ///< of sums onto owners; null: a direct exchange
 };
+
+/// Whether the kind sums something onto owners: kfac, ekfac, foof.
+bool uses_owners(const OptimizerSettings& settings);
 
 /// What make_optimizer would refuse on `ranks` ranks; makes nothing. @throws UsageError
 void check_optimizer(const OptimizerSettings& settings, const KfacSettings& kfac,

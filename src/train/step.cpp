@@ -46,10 +46,8 @@ std::unique_ptr<comm::GradientReducer> make_reducer(const Config& config, const 
   const std::vector<int> owners = optimizer.gradient_owners();
   if (owners.empty())
     return std::make_unique<comm::BucketReducer>(context.comm, plan, graph.flat_gradient(), bucket);
-  if (plan.name() == "hierarchy")
-    context.log.info("allreduce: not used, gradients go to their owners only (kfac/placement)");
-  return std::make_unique<comm::ScatterReducer>(context.comm, graph.flat_gradient(),
-                                                ranges_of(graph, owners), bucket);
+  return std::make_unique<comm::ScatterReducer>(
+      context.comm, graph.flat_gradient(), ranges_of(graph, owners), bucket, plan.owner_route());
 }
 
 bool is_listed(const std::vector<double>& steps, std::int64_t step) {

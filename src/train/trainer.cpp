@@ -142,8 +142,9 @@ Trainer::Trainer(const Config& config, const Context& context, const RunInputs& 
       curved_(graph_->curved_layers()),
       optimizer_(optim::make_optimizer(
           config.optimizer, config.kfac,
-          {graph_->parameters(), curved_, graph_->output_sample_shape().count()}, context.backend,
-          context.comm)),
+          {graph_->parameters(), curved_, graph_->output_sample_shape().count(),
+           inputs.reduction->owner_route()},
+          context.backend, context.comm)),
       average_(config.average, graph_->parameters(), context.backend),
       step_(config, context, inputs, loader_, *graph_, objective_, *optimizer_),
       micro_(config.train.micro_batches),

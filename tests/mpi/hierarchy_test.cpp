@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every hierarchy of a number of ranks sums every buffer: exact integers, every type, wire and cut,
-// uneven groups, in any rank order; equal signatures give equal bits; ranks that do not agree say
-// so.
+// Every hierarchy of a number of ranks sums every buffer, scatters sums and gathers parts: exact
+// integers, every type, wire and cut, uneven groups, in any rank order; equal signatures give equal
+// bits; ranks that do not agree say so.
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -135,6 +135,156 @@ void narrow_library(Communicator& world) {
   expect(false, "the library is asked to send bf16");
 }
 
+using Counts = std::vector<std::int64_t>;
+
+/// Nothing, one element at one rank, P - 1 of them, alike, uneven, primes, all at one rank.
+std::vector<Counts> part_counts(std::int64_t ranks) {
+  const auto p = static_cast<std::size_t>(ranks);
+  std::vector<Counts> all{Counts(p, 0), Counts(p, 0), Counts(p, 1), Counts(p, 16), Counts(p, 0)};
+  all[1][p - 1] = 1;
+  all[2][p / 2] = 0;
+  all[4][p / 3] = 499;
+  Counts uneven, primes;
+  const std::int64_t prime[] = {13, 101, 2, 31, 7};
+  for (std::int64_t r = 0; r < ranks; ++r) {
+    uneven.push_back(r * 5 % 7 * 9);
+    primes.push_back(prime[r % 5]);
+  }
+  all.insert(all.end(), {uneven, primes});
+  return all;
+}
+
+/// A buffer with guards at both ends, in which every rank has its part; the part also beside it.
+template <typename T>
+struct Parted {
+  Parted(const Communicator& world, const Counts& lengths, bool in_place)
+      : counts(lengths),
+        rank(static_cast<std::size_t>(world.rank())),
+        begin(std::accumulate(counts.begin(), counts.begin() + world.rank(), std::int64_t{0})),
+        count(std::accumulate(counts.begin(), counts.end(), std::int64_t{0})),
+        memory(static_cast<std::size_t>(count) + 2, T(77)),
+        apart(static_cast<std::size_t>(counts[rank]) + 1, T(77)),
+        all(core::Tensor::borrow(memory.data() + 1, {count}, core::dtype_of<T>)),
+        mine(in_place ? all.slice(begin, {counts[rank]})
+                      : core::Tensor::borrow(apart.data(), {counts[rank]}, core::dtype_of<T>)) {}
+  bool owns(std::int64_t i) const { return i >= begin && i < begin + counts[rank]; }
+  void check(std::int64_t i, T got, double expected, const std::string& what) const {
+    if (got == static_cast<T>(expected)) return;
+    expect_equal(static_cast<double>(got), expected,
+                 what + ", element " + std::to_string(i) + " of " + std::to_string(count));
+  }
+  void check_guards() const {
+    expect(memory.front() == T(77) && memory.back() == T(77) && apart.back() == T(77),
+           "elements beside the buffers");
+  }
+
+  const Counts& counts;
+  std::size_t rank;
+  std::int64_t begin, count;
+  std::vector<T> memory, apart;
+  core::Tensor all, mine;
+};
+
+template <typename T>
+void scatters(Communicator& world, ScheduleRunner& runner, const Counts& counts, bool in_place) {
+  Parted<T> x(world, counts, in_place);
+  for (std::int64_t i = 0; i < x.count; ++i)
+    x.all.template data<T>()[i] = static_cast<T>(value_of(i, world.rank()));
+  runner.start_reduce_scatter_v(x.all, counts, x.mine).wait();
+  for (std::int64_t i = 0; i < x.count; ++i) {
+    double expected = 0;
+    for (int r = 0; r < world.size(); ++r) expected += value_of(i, r);
+    const std::string what = runner.hierarchy().text() + " scatters";
+    if (x.owns(i)) x.check(i, x.mine.template data<T>()[i - x.begin], expected, what);
+    if (!in_place || !x.owns(i))  // untouched
+      x.check(i, x.all.template data<T>()[i], value_of(i, world.rank()), what);
+  }
+  x.check_guards();
+}
+
+template <typename T>
+void gathers(Communicator& world, ScheduleRunner& runner, const Counts& counts, bool in_place) {
+  Parted<T> x(world, counts, in_place);
+  for (std::int64_t i = 0; i < x.mine.count(); ++i)
+    x.mine.template data<T>()[i] = static_cast<T>(value_of(x.begin + i, world.rank()));
+  runner.start_all_gather_v(x.mine, counts, x.all).wait();
+  std::int64_t i = 0;
+  for (int r = 0; r < world.size(); ++r) {
+    for (const std::int64_t end = i + counts[static_cast<std::size_t>(r)]; i < end; ++i)
+      x.check(i, x.all.template data<T>()[i], value_of(i, r),
+              runner.hierarchy().text() + " gathers");
+  }
+  for (std::int64_t e = 0; e < x.mine.count(); ++e)
+    x.check(e, x.mine.template data<T>()[e], value_of(x.begin + e, world.rank()), "mine stays");
+  x.check_guards();
+}
+
+template <typename T>
+void both_ways(Communicator& world, ScheduleRunner& runner, const Counts& counts) {
+  for (const bool in_place : {false, true}) {
+    scatters<T>(world, runner, counts, in_place);
+    gathers<T>(world, runner, counts, in_place);
+  }
+}
+
+void every_plan_in_parts(Communicator& world) {
+  for (const RankOrder& order : {RankOrder::flat(world.size()), uneven(world.size())}) {
+    for (const auto& levels : hierarchies(order)) {
+      for (const std::int64_t segment_bytes : {0, 300}) {
+        ScheduleRunner runner(world, order, levels, {.segment_bytes = segment_bytes});
+        for (const Counts& counts : part_counts(world.size())) {
+          both_ways<float>(world, runner, counts);
+          both_ways<double>(world, runner, counts);
+          both_ways<std::int32_t>(world, runner, counts);
+        }
+      }
+    }
+  }
+}
+
+void narrow_wires_in_parts(Communicator& world) {
+  const RankOrder order = uneven(world.size());
+  for (const auto& levels : hierarchies(order)) {
+    if (library_from(levels, 1)) continue;
+    for (const core::DType wire : {core::DType::f32, core::DType::bf16, core::DType::f16}) {
+      ScheduleRunner runner(world, order, levels,
+                            {.segment_bytes = 800, .wire = wire, .first_wire_level = 1});
+      for (const Counts& counts : part_counts(world.size()))
+        both_ways<double>(world, runner, counts);
+    }
+  }
+}
+
+// Whoever owns what, on whatever wire, in whatever segments: the same bits, where a signature says
+// that the order of sums is one.
+void owners_change_no_bits(Communicator& world) {
+  const RankOrder order = RankOrder::flat(world.size());
+  const auto ranks = static_cast<std::size_t>(world.size());
+  std::vector<Counts> owners{Counts(ranks, 30), Counts(ranks, 0)};
+  owners[1][ranks - 1] = 30 * static_cast<std::int64_t>(ranks);
+  for (const auto& levels : hierarchies(order)) {
+    for (const std::optional<core::DType> wire :
+         {std::optional<core::DType>(), std::optional(core::DType::bf16)}) {
+      if (wire && library_from(levels, 0)) continue;
+      ScheduleRunner runner(world, order, levels, {.segment_bytes = 400, .wire = wire});
+      if (runner.hierarchy().sum_signature() == 0) continue;
+      std::vector<core::Tensor> sums;
+      for (const Counts& counts : owners) {
+        Parted<float> x(world, counts, false);
+        for (std::int64_t i = 0; i < x.count; ++i) {
+          x.all.data<float>()[i] =
+              1.0F / static_cast<float>(1 + (i * 31 + world.rank() * 17) % 101);
+        }
+        runner.start_reduce_scatter_v(x.all, counts, x.mine).wait();
+        sums.push_back(core::Tensor::zeros({x.count}, core::DType::f32));
+        world.all_gather_v(x.mine, counts, sums.back());
+      }
+      expect(std::memcmp(sums[0].raw(), sums[1].raw(), sums[0].bytes()) == 0,
+             runner.hierarchy().text() + ": other owners, other bits");
+    }
+  }
+}
+
 void narrow_wires(Communicator& world) {
   const RankOrder order = uneven(world.size());
   for (const auto& levels : hierarchies(order)) {
@@ -217,12 +367,33 @@ void several_at_once(Communicator& world) {
                         {.segment_bytes = 512});
   std::vector<core::Tensor> buffers;
   std::vector<comm::Request> requests;
+  // Beside them parts, both ways.
+  const Counts counts = part_counts(world.size()).back();
+  Parted<double> up(world, counts, false), down(world, counts, true);
+  for (std::int64_t i = 0; i < up.mine.count(); ++i) up.mine.data<double>()[i] = world.rank();
+  for (std::int64_t i = 0; i < down.count; ++i)
+    down.all.data<double>()[i] = value_of(i, world.rank());
   for (int b = 0; b < 7; ++b) {
     buffers.emplace_back(core::Shape{1 + 150 * b}, core::DType::f64);
     for (std::int64_t i = 0; i < buffers.back().count(); ++i) {
       buffers.back().data<double>()[i] = value_of(i + b, world.rank());
     }
     requests.push_back(runner.start(buffers.back()));
+    if (b == 2) requests.push_back(runner.start_reduce_scatter_v(down.all, counts, down.mine));
+    if (b == 4) requests.push_back(runner.start_all_gather_v(up.mine, counts, up.all));
+  }
+  for (const std::size_t at : {std::size_t{6}, std::size_t{3}}) {  // the later one first
+    requests[at].wait();
+    requests.erase(requests.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  for (std::int64_t i = 0; i < down.count; ++i) {
+    double expected = 0;
+    for (int r = 0; r < world.size(); ++r) expected += value_of(i, r);
+    if (down.owns(i)) down.check(i, down.all.data<double>()[i], expected, "beside others");
+  }
+  for (std::int64_t i = 0, r = -1, end = 0; i < up.count; ++i) {
+    while (i >= end) end += counts[static_cast<std::size_t>(++r)];
+    up.check(i, up.all.data<double>()[i], static_cast<double>(r), "beside others");
   }
   for (int b = 6; b >= 0; --b) {
     const auto at = static_cast<std::size_t>(b);
@@ -260,6 +431,9 @@ void bytes(Communicator& world) {
 int main(int argc, char** argv) {
   return run_cases(argc, argv,
                    {{"every plan, type, count and cut", every_plan},
+                    {"every plan, type, cut and way in parts", every_plan_in_parts},
+                    {"narrow wires in parts", narrow_wires_in_parts},
+                    {"owners change no bits", owners_change_no_bits},
                     {"narrow wires, exact", narrow_wires},
                     {"narrow wires round once a level", narrow_error},
                     {"no narrow wire through the library", narrow_library},

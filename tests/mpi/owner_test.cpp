@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Sums onto owners, shares from owners, and the plan that is made of both: exact integers, every
-// wire type, bytes by the formulas.
+// Sums onto owners, shares from owners, directly and along routes, and the plan that is made of
+// both: exact integers, every wire type, bytes by the formulas, the same bits whoever owns what.
 #include <algorithm>
+#include <cstring>
 
+#include "comm/allreduce/tuned_route.hpp"
 #include "comm/owner_exchange.hpp"
 #include "comm/reduction_plan.hpp"
 #include "harness.hpp"
@@ -25,8 +27,9 @@ core::Tensor filled(std::int64_t count, int rank, int item) {
 }
 
 template <typename T>
-void sums_arrive(Communicator& world, core::DType wire, std::size_t bucket) {
-  comm::OwnerReducer reducer(world, bucket);
+void sums_arrive(Communicator& world, core::DType wire, std::size_t bucket,
+                 comm::OwnerRoute* route) {
+  comm::OwnerReducer reducer(world, bucket, route);
   const std::int64_t counts[] = {0, 1, 5, 64, 1000, 3};
   std::vector<core::Tensor> items;
   std::int64_t total = 0, mine = 0;
@@ -54,18 +57,79 @@ void sums_arrive(Communicator& world, core::DType wire, std::size_t bucket) {
                width * total * (world.size() - 1), "bytes of all ranks: n (P - 1)");
 }
 
-void reduce(Communicator& world) {
+/// Of one plan for every size.
+comm::TunedRoute route_of(Communicator& world, const std::string& plan) {
+  const comm::Tuning tuning{"", "", "", {{0, comm::parse_plan(plan), 0, 0}}};
+  return {world, comm::RankOrder::flat(world.size()), tuning};
+}
+
+/// Two levels of all ranks.
+std::string levels(const Communicator& world, const std::string& exchange) {
+  return exchange + "2-" + exchange + std::to_string((world.size() + 1) / 2);
+}
+
+void reduce_by(Communicator& world, comm::OwnerRoute* route) {
   for (const std::size_t bucket : {std::size_t{1}, std::size_t{300}, std::size_t{1} << 20}) {
     for (const core::DType wire :
          {core::DType::f32, core::DType::bf16, core::DType::f16}) {  // small integers are exact
-      sums_arrive<double>(world, wire, bucket);
-      sums_arrive<float>(world, wire, bucket);
+      sums_arrive<double>(world, wire, bucket, route);
+      sums_arrive<float>(world, wire, bucket, route);
     }
-    sums_arrive<double>(world, core::DType::f64, bucket);
+    sums_arrive<double>(world, core::DType::f64, bucket, route);
   }
 }
 
-void share(Communicator& world) {
+void reduce(Communicator& world) {
+  reduce_by(world, nullptr);
+}
+
+void reduce_along(Communicator& world) {
+  for (const char* segment : {"", "/1K"}) {
+    comm::TunedRoute route = route_of(world, levels(world, "direct") + segment);
+    expect(route.sums(100), "direct exchanges take sums");
+    reduce_by(world, &route);
+  }
+  comm::TunedRoute ring = route_of(world, "ring" + std::to_string(world.size()));
+  expect(ring.sums(100) == (world.size() <= 2), "a ring's order of sums depends on owners");
+  reduce_by(world, &ring);
+  comm::TunedRoute library = route_of(world, "mpi");
+  expect(!library.sums(100) && !library.copies(100), "no route");
+  reduce_by(world, &library);
+}
+
+// Fractions, so that another order of sums, or one rounding more or less, would show.
+void owners_change_no_bits(Communicator& world) {
+  const std::string plans[] = {levels(world, "direct"), "direct" + std::to_string(world.size()),
+                               "ring" + std::to_string(world.size())};
+  for (const std::string& plan : plans) {
+    comm::TunedRoute route = route_of(world, plan);
+    for (const core::DType wire : {core::DType::f64, core::DType::f32, core::DType::bf16}) {
+      std::vector<std::vector<comm::Owned>> results;
+      for (const int shift : {0, 1, 3}) {
+        comm::OwnerReducer reducer(world, 300, &route);
+        results.emplace_back();
+        for (int k = 0; k < 6; ++k) {
+          const core::Tensor t({1 + 37 * k}, core::DType::f64);
+          for (std::int64_t i = 0; i < t.count(); ++i)
+            t.data<double>()[i] = 1.0 / static_cast<double>(1 + (i * 31 + world.rank() * 17) % 101);
+          results.back().push_back({t, (k + shift) % world.size()});
+          reducer.add(t, results.back().back().owner, wire);
+        }
+        reducer.finish();
+        comm::share_owned(world, results.back(), &route);
+      }
+      for (const auto& other : results) {
+        for (std::size_t k = 0; k < other.size(); ++k) {
+          const core::Tensor &a = results.front()[k].tensor, &b = other[k].tensor;
+          expect(std::memcmp(a.raw(), b.raw(), a.bytes()) == 0,
+                 plan + ": other owners, other bits");
+        }
+      }
+    }
+  }
+}
+
+void share_by(Communicator& world, comm::OwnerRoute* route) {
   std::vector<comm::Owned> items;
   std::int64_t own = 0;
   for (int k = 0; k < 7; ++k) {
@@ -75,7 +139,7 @@ void share(Communicator& world) {
     items.push_back({t, owner});
     if (owner == world.rank()) own += static_cast<std::int64_t>(t.bytes());
   }
-  const std::int64_t sent = comm::share_owned(world, items);
+  const std::int64_t sent = comm::share_owned(world, items, route);
   for (int k = 0; k < 7; ++k) {
     const core::Tensor& t = items[static_cast<std::size_t>(k)].tensor;
     for (std::int64_t i = 0; i < t.count(); ++i) {
@@ -84,6 +148,33 @@ void share(Communicator& world) {
     }
   }
   expect_equal(sent, own * (world.size() - 1), "bytes");
+}
+
+void share(Communicator& world) {
+  share_by(world, nullptr);
+}
+
+void share_along(Communicator& world) {
+  for (const char* exchange : {"direct", "ring"}) {
+    for (const char* segment : {"", "/200"}) {
+      comm::TunedRoute route = route_of(world, levels(world, exchange) + segment);
+      expect(route.copies(100), "every exchange takes copies");
+      share_by(world, &route);
+    }
+  }
+}
+
+// A group of other ranks has no route.
+void share_in_a_part(Communicator& world) {
+  comm::TunedRoute route = route_of(world, levels(world, "direct"));
+  const auto part = world.split(world.rank() % 2);
+  share_by(*part, &route);
+  comm::OwnerReducer reducer(*part, 100, &route);
+  const core::Tensor t = filled<double>(50, 0, 0);
+  reducer.add(t, 0, core::DType::f64);
+  reducer.finish();
+  for (std::int64_t i = 0; part->is_root() && i < 50; ++i)
+    expect_equal(t.data<double>()[i], value_of(i, 0, 0) * part->size());
 }
 
 void scatter_gradients(Communicator& world) {
@@ -133,7 +224,11 @@ void rank_order(Communicator& world) {
 int main(int argc, char** argv) {
   return run_cases(argc, argv,
                    {{"sums arrive at their owners", reduce},
+                    {"along routes", reduce_along},
+                    {"owners change no bits", owners_change_no_bits},
                     {"owners share", share},
+                    {"owners share along routes", share_along},
+                    {"a part of the ranks has no route", share_in_a_part},
                     {"gradients reach their owners", scatter_gradients},
                     {"sums in rank order", rank_order}});
 }

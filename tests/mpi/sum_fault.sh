@@ -26,6 +26,8 @@ case $fault in
   longer) message="^error: ($one begins sum 1 of 5000 f32, $other sum 1 of 600 f32|$other begins sum 1 of 600 f32, $one sum 1 of 5000 f32)" ;;
   type) message="^error: ($one begins sum 1 of 600 i32, $other sum 1 of 600 f32|$other begins sum 1 of 600 f32, $one sum 1 of 600 i32)" ;;
   order) message="^error: ($one begins sum 1 of 300 f32, $other sum 1 of 600 f32|$other begins sum 1 of 600 f32, $one sum 1 of 300 f32)" ;;
+  parts) message="^error: $other begins reduce_scatter_v 1 of 600 f32 in parts #([0-9]+), $other reduce_scatter_v 1 of 600 f32 in parts #[0-9]+, along direct2-" ;;
+  way) message="^error: ($one begins all_gather_v 1 of 600 f32 in parts #[0-9]+, $other reduce_scatter_v 1 of 600|$other begins reduce_scatter_v 1 of 600 f32 in parts #[0-9]+, $one all_gather_v 1 of 600)" ;;
   fewer) most=1 message="^error: rank $next on [^ ]+ waits for sum 2 of 300 f32 along direct2-[a-z0-9]+ for 2 s; $one has not begun it$" ;;
   more) most=1 message="^error: $one waits for sum 3 of 300 f32 along direct2-[a-z0-9]+ for 2 s; $other has not begun it$" ;;
   absent) most=$ranks message="^error: $other waits for sum 0 of 1000 f32 along direct2-[a-z0-9]+ for 4 s; (nothing comes from $one|its messages to $one do not leave)$" ;;

@@ -4,7 +4,8 @@
 //   sum_fault_program FAULT RANK LIMIT_SECONDS [token]
 // FAULT: none, late (but in time), count (one element more), longer (many more), type (as many
 // bytes of another type), fewer (one sum less), more (one sum more), order (two sums exchanged),
-// plan, segment, wire, places (another way to sum), absent (begins all sums, and moves none)
+// plan, segment, wire, places (another way to sum), absent (begins all sums, and moves none); parts
+// (one element more to itself, one less to another), way (gathers what others scatter)
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -49,7 +50,20 @@ int run(comm::Communicator& world, const std::string& fault, bool culprit, doubl
   std::vector<comm::Request> requests;
   for (std::size_t s = 0; s < counts.size(); ++s) {
     const core::DType type = is("type") && s == 1 ? core::DType::i32 : core::DType::f32;
-    requests.push_back(runner.start(core::Tensor::zeros({counts[s]}, type)));
+    const core::Tensor all = core::Tensor::zeros({counts[s]}, type);
+    if (fault != "parts" && fault != "way") {
+      requests.push_back(runner.start(all));
+      continue;
+    }
+    std::vector<std::int64_t> parts(static_cast<std::size_t>(ranks), all.count() / ranks);
+    if (is("parts") && s == 1) {
+      ++parts[static_cast<std::size_t>(world.rank())];
+      --parts[static_cast<std::size_t>((world.rank() + 1) % ranks)];
+    }
+    const core::Tensor mine =
+        core::Tensor::zeros({parts[static_cast<std::size_t>(world.rank())]}, type);
+    requests.push_back(is("way") && s == 1 ? runner.start_all_gather_v(mine, parts, all)
+                                           : runner.start_reduce_scatter_v(all, parts, mine));
   }
   if (is("absent")) pause_seconds(60);
   for (comm::Request& request : requests) request.wait();

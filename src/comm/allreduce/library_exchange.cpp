@@ -18,7 +18,7 @@ LibraryExchange::LibraryExchange(Communicator& comm, const Hierarchy& hierarchy,
       Scheduler(hierarchy, comm.rank()).schedule(std::int64_t{hierarchy.ranks()});
   for (const Stage& stage : schedule.stages) {
     members_.emplace_back();
-    if (stage.exchange != Exchange::library || (stage.gather && is_outermost(stage))) continue;
+    if (stage.exchange != Exchange::library) continue;
     int first = comm.rank();
     for (const Message& m : stage.sends) first = std::min(first, m.peer);
     members_.back() = comm.split(first, stage.me);
@@ -31,7 +31,8 @@ void LibraryExchange::enter(Run& run) {
 
 Request LibraryExchange::start(Run& run) {
   const Stage& stage = run.stage();
-  if (is_outermost(stage) && stage.gather) return {};
+  const bool both = run.operation->mine.collective == Collective::all_reduce;
+  if (both && is_outermost(stage) && stage.gather) return {};
   std::vector<std::int64_t> counts(static_cast<std::size_t>(stage.members), 0);
   std::int64_t begin = -1, mine = 0;
   const auto note = [&](const Message& m, int owner) {
@@ -50,7 +51,7 @@ Request LibraryExchange::start(Run& run) {
   std::byte* data = run.sums().at(run.data, begin);
   const core::Tensor all = core::Tensor::borrow(data, {count}, type);
   Communicator& comm = *members_[run.index];
-  if (is_outermost(stage)) return comm.start_all_reduce(all, ReduceOp::sum);
+  if (both && is_outermost(stage)) return comm.start_all_reduce(all, ReduceOp::sum);
   const core::Tensor part = all.slice(mine, {counts[static_cast<std::size_t>(stage.me)]});
   return stage.gather ? comm.start_all_gather_v(part, counts, all)
                       : comm.start_reduce_scatter_v(all, counts, part);

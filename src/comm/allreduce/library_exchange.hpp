@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A level of the MPI library, as a black box: its reduce-scatter on the way down and its allgather
-// on the way up, or, outermost, one allreduce for both.
+// on the way up, or, outermost and where a buffer goes both ways, one allreduce for both.
 #pragma once
 
 #include <deque>

@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "comm/allreduce/parts.hpp"
 #include "comm/allreduce/schedule.hpp"
 #include "comm/allreduce/stage_sums.hpp"
 #include "comm/communicator.hpp"
@@ -18,6 +20,8 @@ namespace isaribi::comm {
 /// What a rank says about a sum when it starts it; compared by the next rank.
 struct Announcement {
   std::int64_t sequence = 0, count = 0, type = 0;
+  Collective collective = Collective::all_reduce;
+  std::uint64_t parts = 0;  ///< hash of their lengths
   bool operator==(const Announcement&) const = default;
 };
 
@@ -34,6 +38,7 @@ struct Operation {
   }
 
   core::Tensor buffer;
+  std::optional<Parts> parts;  ///< of what goes one way only
   StageSums wide, narrow;
   int first_narrow_level;
   Announcement mine, theirs;
@@ -46,7 +51,9 @@ struct Operation {
 struct Run {
   std::shared_ptr<Operation> operation;
   std::int64_t sequence = 0;
-  std::byte* data = nullptr;
+  std::int64_t segment = 0;   ///< of its operation
+  std::byte* data = nullptr;  ///< of parts: not before its first stage
+  core::Tensor copy;          ///< u8: where data points that is not the caller's
   std::shared_ptr<const Schedule> schedule;
   std::size_t index = 0;  ///< of the stage it is in or waits for
 

@@ -2,6 +2,7 @@
 #include "comm/allreduce/schedule_runner.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <exception>
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "comm/agreement.hpp"
 #include "comm/allreduce/library_exchange.hpp"
+#include "comm/allreduce/memory_pool.hpp"
 #include "comm/allreduce/message_exchange.hpp"
 #include "comm/allreduce/message_queue.hpp"
 #include "comm/allreduce/schedule.hpp"
@@ -28,8 +30,12 @@ constexpr std::size_t kKeptSchedules = 64;
 constexpr double kGrace = 2;
 
 std::string to_text(const Announcement& a) {
-  return "sum " + std::to_string(a.sequence) + " of " + std::to_string(a.count) + " " +
-         std::string(core::name_of(static_cast<core::DType>(a.type)));
+  const bool sum = a.collective == Collective::all_reduce;
+  std::string text = sum ? "sum " : std::string(name_of(a.collective)) + "_v ";
+  text += std::to_string(a.sequence) + " of " + std::to_string(a.count) + " " +
+          std::string(core::name_of(static_cast<core::DType>(a.type)));
+  if (!sum) text += " in parts #" + std::to_string(a.parts % 100000);
+  return text;
 }
 
 /// Collective, before anything that depends on the plan. @throws CollectiveError
@@ -74,7 +80,8 @@ struct ScheduleRunner::Impl {
         queue(*comm),
         hosts(comm->all_gather_strings(comm->host())),
         lanes(static_cast<std::size_t>(2 * hierarchy.levels())),
-        sent(static_cast<std::size_t>(hierarchy.levels()), 0) {
+        sent(static_cast<std::size_t>(hierarchy.levels()), 0),
+        copies(*options.memory) {
     make_exchanges();
   }
 
@@ -82,8 +89,17 @@ struct ScheduleRunner::Impl {
   template <typename Kind, typename... Arguments>
   StageExchange* add_exchange(Arguments&&... arguments);
   std::shared_ptr<Operation> start(core::Tensor buffer);
+  std::shared_ptr<Operation> start(Collective collective, core::Tensor all, Parts parts);
+  std::shared_ptr<Operation> make_operation(core::Tensor buffer) const;
+  void begin(const std::shared_ptr<Operation>& operation);
+  void add_run(const std::shared_ptr<Operation>& operation, std::int64_t segment, std::byte* data,
+               std::shared_ptr<const Schedule> schedule);
+  void read(Run& run);
+  void write(Run& run);
   void announce(const std::shared_ptr<Operation>& operation);
   std::shared_ptr<const Schedule> schedule_of(std::int64_t count);
+  std::shared_ptr<const Schedule> schedule_of(Collective collective,
+                                              const std::vector<std::int64_t>& lengths);
   void enter(Run& run);
   void leave(Run& run);
   void open_doors();
@@ -105,8 +121,12 @@ struct ScheduleRunner::Impl {
   MessageQueue queue;
   std::vector<std::string> hosts;
   std::map<std::int64_t, std::shared_ptr<const Schedule>> schedules;  ///< by segment length
-  std::vector<Lane> lanes;                                            ///< by stage
-  std::vector<std::int64_t> sent;                                     ///< bytes, by level
+  /// Those of one way, by the lengths of parts.
+  std::map<std::pair<Collective, std::vector<std::int64_t>>, std::shared_ptr<const Schedule>>
+      one_way;
+  std::vector<Lane> lanes;         ///< by stage
+  std::vector<std::int64_t> sent;  ///< bytes, by level
+  MemoryPool copies;               ///< of segments of parts
   std::vector<std::unique_ptr<StageExchange>> exchanges;
   std::vector<StageExchange*> exchange_of_level;
   std::deque<std::unique_ptr<Run>> runs;              ///< in order
@@ -136,7 +156,8 @@ void ScheduleRunner::Impl::make_exchanges() {
   StageExchange *shared = nullptr, *library = nullptr;
   if (has(Exchange::shared)) {
     largest_segment = std::min(largest_segment, kLargestSharedSegment);
-    const auto room = largest_segment + std::int64_t{sizeof(double)};  // parts may be uneven
+    // Segments may be uneven, and those of parts hold an element of each rank at least.
+    const std::int64_t room = largest_segment + std::int64_t{sizeof(double)} * hierarchy.ranks();
     shared = add_exchange<SharedExchange>(*comm, hierarchy, room, options.window);
   }
   if (has(Exchange::library)) library = add_exchange<LibraryExchange>(*comm, hierarchy);
@@ -161,32 +182,73 @@ std::shared_ptr<const Schedule> ScheduleRunner::Impl::schedule_of(std::int64_t c
   return known;
 }
 
+std::shared_ptr<const Schedule> ScheduleRunner::Impl::schedule_of(
+    Collective collective, const std::vector<std::int64_t>& lengths) {
+  if (one_way.size() > kKeptSchedules) one_way.clear();
+  std::shared_ptr<const Schedule>& known = one_way[{collective, lengths}];
+  if (!known) known = std::make_shared<const Schedule>(scheduler.schedule(lengths, collective));
+  return known;
+}
+
+std::shared_ptr<Operation> ScheduleRunner::Impl::make_operation(core::Tensor buffer) const {
+  const core::DType type = buffer.dtype();
+  const core::DType wire = options.wire && type != core::DType::i32 ? *options.wire : type;
+  auto operation = std::make_shared<Operation>(std::move(buffer), wire, options.first_wire_level);
+  operation->mine.count = operation->buffer.count();
+  operation->mine.type = static_cast<std::int64_t>(type);
+  return operation;
+}
+
 std::shared_ptr<Operation> ScheduleRunner::Impl::start(core::Tensor buffer) {
+  const std::shared_ptr<Operation> operation = make_operation(buffer);
+  begin(operation);
   const auto width = static_cast<std::int64_t>(core::size_of(buffer.dtype()));
   const std::int64_t count = buffer.count();
-  const core::DType wire =
-      options.wire && buffer.dtype() != core::DType::i32 ? *options.wire : buffer.dtype();
-  auto operation = std::make_shared<Operation>(buffer, wire, options.first_wire_level);
   const std::int64_t segments =
       std::max<std::int64_t>((count * width + largest_segment - 1) / largest_segment, 1);
-  operation->mine = {next_operation++, count, static_cast<std::int64_t>(buffer.dtype())};
-  operation->start = core::now_seconds();
-  announce(operation);
   for (std::int64_t s = 0; s < segments; ++s) {
-    const std::int64_t begin = count / segments * s + std::min(s, count % segments);
+    const std::int64_t first = count / segments * s + std::min(s, count % segments);
     const std::int64_t length = count / segments + (s < count % segments ? 1 : 0);
-    auto run = std::make_unique<Run>();
-    run->operation = operation;
-    run->sequence = next_segment++;
-    run->data = static_cast<std::byte*>(buffer.raw()) + begin * width;
-    run->schedule = schedule_of(length);
-    ++operation->unfinished;
-    lanes.front().waiting[run->sequence] = run.get();
-    runs.push_back(std::move(run));
+    add_run(operation, s, static_cast<std::byte*>(buffer.raw()) + first * width,
+            schedule_of(length));
   }
-  operations.push_back(operation);
   open_doors();
   return operation;
+}
+
+std::shared_ptr<Operation> ScheduleRunner::Impl::start(Collective collective, core::Tensor all,
+                                                       Parts parts) {
+  const std::shared_ptr<Operation> operation = make_operation(std::move(all));
+  operation->mine.collective = collective;
+  operation->mine.parts = parts.hash();
+  operation->parts = std::move(parts);
+  begin(operation);
+  for (std::int64_t s = 0; s < operation->parts->segments(); ++s) {
+    add_run(operation, s, nullptr, schedule_of(collective, operation->parts->lengths(s)));
+  }
+  open_doors();
+  return operation;
+}
+
+void ScheduleRunner::Impl::begin(const std::shared_ptr<Operation>& operation) {
+  operation->mine.sequence = next_operation++;
+  operation->start = core::now_seconds();
+  operations.push_back(operation);
+  announce(operation);
+}
+
+void ScheduleRunner::Impl::add_run(const std::shared_ptr<Operation>& operation,
+                                   std::int64_t segment, std::byte* data,
+                                   std::shared_ptr<const Schedule> schedule) {
+  auto run = std::make_unique<Run>();
+  run->operation = operation;
+  run->sequence = next_segment++;
+  run->segment = segment;
+  run->data = data;
+  run->schedule = std::move(schedule);
+  ++operation->unfinished;
+  lanes.front().waiting[run->sequence] = run.get();
+  runs.push_back(std::move(run));
 }
 
 // Around the ring of all ranks, so that any difference has a witness.
@@ -212,16 +274,43 @@ void ScheduleRunner::Impl::compare(const Operation& operation) const {
                         "of the program, or ranks with different decks");
 }
 
+// Partial sums must not be seen in the caller's buffer; copies may arrive there.
+void ScheduleRunner::Impl::read(Run& run) {
+  const Parts& parts = *run.operation->parts;
+  const bool gather = run.operation->mine.collective == Collective::all_gather;
+  if (gather) run.data = parts.in_place(run.segment);
+  if (run.data == nullptr) {
+    run.copy = copies.take(parts.bytes(run.segment));
+    run.data = static_cast<std::byte*>(run.copy.raw());
+  }
+  gather ? parts.read_mine(run.segment, run.data) : parts.read_all(run.segment, run.data);
+}
+
+void ScheduleRunner::Impl::write(Run& run) {
+  const Parts& parts = *run.operation->parts;
+  const bool gather = run.operation->mine.collective == Collective::all_gather;
+  if (!gather) parts.write_mine(run.segment, run.data);
+  if (gather && run.copy.defined()) parts.write_all(run.segment, run.data);
+  copies.give_back(run.copy);
+}
+
 void ScheduleRunner::Impl::enter(Run& run) {
   const Stage& stage = run.stage();
-  if (stage.gather && run.index == lanes.size() / 2) {
+  const Collective collective = run.operation->mine.collective;
+  const bool turns = run.index == lanes.size() / 2;
+  if (collective == Collective::reduce_scatter && run.index == 0) read(run);
+  if (collective == Collective::all_gather && turns) read(run);
+  if (turns && collective != Collective::reduce_scatter) {
     for (const auto& [begin, end] : run.schedule->held) {
       run.operation->narrow.round(run.data, begin, end);
     }
   }
+  if (collective == Collective::reduce_scatter && !stage.gather)
+    run.sums().round_own(stage, run.data);
   for (const Message& m : stage.sends) {
     sent[static_cast<std::size_t>(stage.level)] += run.sums().wire_bytes(m.end - m.begin);
   }
+  if (stage.rounds == 0) return leave(run);  // alone in its group, or the other way
   exchange_of_level[static_cast<std::size_t>(stage.level)]->enter(run);
 }
 
@@ -230,6 +319,7 @@ void ScheduleRunner::Impl::leave(Run& run) {
   if (++run.index < lanes.size()) {
     lanes[run.index].waiting[run.sequence] = &run;
   } else {
+    if (run.operation->parts) write(run);
     --run.operation->unfinished;
     run.operation.reset();
   }
@@ -360,6 +450,34 @@ Request ScheduleRunner::start(core::Tensor buffer) {
   }
   if (impl_->comm->size() == 1) return {};
   return Request(std::make_unique<Pending>(impl_, impl_->start(std::move(buffer))));
+}
+
+Request ScheduleRunner::start(Collective collective, core::Tensor all,
+                              std::span<const std::int64_t> counts, core::Tensor mine) {
+  check_parts(name_of(collective), *impl_->comm, all, counts, mine);
+  if (impl_->comm->size() == 1) {
+    const core::Tensor &from = collective == Collective::all_gather ? mine : all,
+                       &to = collective == Collective::all_gather ? all : mine;
+    if (to.bytes() > 0) std::memmove(to.raw(), from.raw(), to.bytes());
+    return {};
+  }
+  std::vector<int> order;
+  for (const int p : impl_->hierarchy.part_order()) order.push_back(impl_->hierarchy.rank_at(p));
+  Parts parts(all, counts, std::move(mine), std::move(order), impl_->comm->rank(),
+              impl_->largest_segment);
+  return Request(
+      std::make_unique<Pending>(impl_, impl_->start(collective, std::move(all), std::move(parts))));
+}
+
+Request ScheduleRunner::start_reduce_scatter_v(core::Tensor all,
+                                               std::span<const std::int64_t> counts,
+                                               core::Tensor mine) {
+  return start(Collective::reduce_scatter, std::move(all), counts, std::move(mine));
+}
+
+Request ScheduleRunner::start_all_gather_v(core::Tensor mine, std::span<const std::int64_t> counts,
+                                           core::Tensor all) {
+  return start(Collective::all_gather, std::move(all), counts, std::move(mine));
 }
 
 const Hierarchy& ScheduleRunner::hierarchy() const {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Sums buffers over ranks along one hierarchy, without waiting: a buffer is cut into segments, and
+// Sums buffers over ranks along one hierarchy, or scatters such sums or gathers parts, without
+// waiting: a buffer is cut into segments, and
 // each walks the stages of its schedule by itself, so that while one segment crosses the slow links
 // of an outer level the next one is on the fast links inside. Progress is made by whoever calls
 // test() or wait(): one owner, the main thread.
@@ -8,9 +9,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
-#include "comm/allreduce/hierarchy.hpp"
+#include "comm/allreduce/schedule.hpp"
 #include "comm/communicator.hpp"
 
 namespace isaribi::comm {
@@ -55,6 +57,17 @@ class ScheduleRunner {
   /// who and what when ranks start different sums, or a rank does not come within the limit.
   Request start(core::Tensor buffer);
 
+  /// As Communicator::start_reduce_scatter_v and start_all_gather_v, in place or not, also of i32;
+  /// beyond that as start(). Of the parts of all ranks each segment takes a piece. Sums are copied
+  /// into segments and out of them; copies travel in `all` itself where the parts lie in the order
+  /// of Hierarchy::part_order() and in one segment. A narrow wire: `mine` is not rounded after the
+  /// last sum, and where sum_signature() is not 0 its bits do not depend on the counts; what is
+  /// gathered is rounded once, on its owner too.
+  Request start_reduce_scatter_v(core::Tensor all, std::span<const std::int64_t> counts,
+                                 core::Tensor mine);
+  Request start_all_gather_v(core::Tensor mine, std::span<const std::int64_t> counts,
+                             core::Tensor all);
+
   const Hierarchy& hierarchy() const;
   /// Payload bytes that this rank sent at a level since construction, both ways.
   std::int64_t bytes_sent(int level) const;
@@ -62,6 +75,8 @@ class ScheduleRunner {
  private:
   struct Impl;
   class Pending;
+  Request start(Collective collective, core::Tensor all, std::span<const std::int64_t> counts,
+                core::Tensor mine);
   std::shared_ptr<Impl> impl_;
 };
 

@@ -82,6 +82,14 @@ void StageSums::add_by_tree(const Stage& stage, const Slot* parts, std::byte* bu
   }
 }
 
+void StageSums::round_own(const Stage& stage, std::byte* buffer) const {
+  if (!narrow_ || (stage.exchange == Exchange::ring && stage.members > 2)) return;
+  const int other = stage.me == 0 ? 1 : 0;  // every piece comes once from each
+  for (const Message& m : stage.receives) {
+    if (m.member == other) round(buffer, m.begin, m.end);
+  }
+}
+
 void StageSums::put_out(const Slot& slot, const std::byte* buffer) const {
   kernels_.narrow(at(buffer, slot.message->begin), slot.data,
                   slot.message->end - slot.message->begin);

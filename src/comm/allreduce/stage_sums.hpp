@@ -26,6 +26,9 @@ class StageSums {
   /// as they come; of a direct exchange all members' parts by a binary tree, neighbours first, this
   /// member's own one standing in the buffer. On the way up they replace what is there.
   void take_in(const Stage& stage, std::vector<Slot> round, std::byte* buffer) const;
+  /// Rounds what this member adds to a sum as if it, too, had travelled: who adds then makes no
+  /// difference. A ring of more than two is left alone: there it makes one anyway.
+  void round_own(const Stage& stage, std::byte* buffer) const;
   /// Elements as they travel.
   void put_out(const Slot& slot, const std::byte* buffer) const;
   /// Rounds elements [begin, end) to what can travel.

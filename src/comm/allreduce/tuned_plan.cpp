@@ -7,7 +7,7 @@ namespace isaribi::comm {
 
 TunedPlan::TunedPlan(Communicator& comm, const Topology& topology, Tuning tuning,
                      std::optional<core::DType> wire)
-    : comm_(comm), tuning_(std::move(tuning)), wire_(wire) {
+    : comm_(comm), tuning_(std::move(tuning)), wire_(wire), route_(comm, topology.order, tuning_) {
   for (const TuningEntry& entry : tuning_.entries) {
     std::unique_ptr<ScheduleRunner>& runner = runners_[entry.plan.text()];
     if (!entry.plan.library() && !runner) runner = make_runner(comm, topology, entry.plan, wire);

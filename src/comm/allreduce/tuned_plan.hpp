@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "comm/allreduce/tuner.hpp"
+#include "comm/allreduce/tuned_route.hpp"
 #include "comm/reduction_plan.hpp"
 
 namespace isaribi::comm {
@@ -20,12 +20,14 @@ class TunedPlan final : public AllReducePlan {
   std::string name() const override { return "hierarchy"; }
   std::string description() const override;
   Request start(core::Tensor bucket) override;
+  OwnerRoute* owner_route() override { return &route_; }
 
  private:
   Communicator& comm_;
   Tuning tuning_;
   std::optional<core::DType> wire_;
   std::map<std::string, std::unique_ptr<ScheduleRunner>> runners_;  ///< by PlanChoice::text()
+  TunedRoute route_;
 };
 
 }  // namespace isaribi::comm

@@ -170,7 +170,7 @@ std::vector<CurvatureDump> Kfac::dump() {
         {"positions", static_cast<double>(block.positions)}};
     list.push_back(std::move(dump));
   }
-  comm::share_owned(comm_, owned);
+  comm::share_owned(comm_, owned, route_);
   return list;
 }
 

@@ -63,6 +63,7 @@ Kfac::Kfac(Kind kind, const KfacSettings& settings, double l2, const Subject& su
       parameters_(subject.parameters),
       backend_(backend),
       comm_(comm),
+      route_(subject.route),
       outputs_(subject.outputs),
       blocks_(make_blocks(kind, subject.layers)),
       placement_(place_blocks(settings_, blocks_, backend, comm)),
@@ -70,7 +71,7 @@ Kfac::Kfac(Kind kind, const KfacSettings& settings, double l2, const Subject& su
   allocate(blocks_, placement_, comm.rank(), settings_, backend);
   if (placement_.workers > 1) column_ = comm.split(placement_.column(comm.rank()));
   if (placement_.columns() > 1) row_ = comm.split(placement_.row(comm.rank()));
-  tap_ = std::make_unique<Statistics>(blocks_, settings_, placement_, backend, comm);
+  tap_ = std::make_unique<Statistics>(blocks_, settings_, placement_, backend, comm, route_);
   for (const nn::CurvedLayer& curved : subject.layers) {
     const auto block = std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) {
       return b.shape.weight == curved.curvature->weight;
@@ -224,7 +225,7 @@ void Kfac::renew_inverses(std::int64_t step) {
     for (const Block& block : blocks_) {
       if (block.moments.wanted) tensors.push_back({block.moments.average, block.owner});
     }
-    cost_.inverse_bytes += comm::share_owned(comm_, tensors);
+    cost_.inverse_bytes += comm::share_owned(comm_, tensors, route_);
   }
   divisors_stale_ = divisors_stale_ || moments || !renewed.empty();
   renew_eigen_divisors();
@@ -244,7 +245,7 @@ void Kfac::share_inverses(const std::vector<std::size_t>& renewed) {
       if (t.defined()) tensors.push_back({t, owner});
     }
   }
-  cost_.inverse_bytes += comm::share_owned(*column_, tensors);
+  cost_.inverse_bytes += comm::share_owned(*column_, tensors, route_);
 }
 
 void Kfac::renew_eigen_divisors() {
@@ -264,7 +265,7 @@ void Kfac::share_directions() {
   std::vector<comm::Owned> tensors;
   for (const Block& block : blocks_)
     tensors.push_back({block.direction, placement_.column(block.owner)});
-  cost_.direction_bytes += comm::share_owned(*row_, tensors);
+  cost_.direction_bytes += comm::share_owned(*row_, tensors, route_);
 }
 
 void Kfac::share_reports() {

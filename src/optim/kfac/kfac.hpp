@@ -72,6 +72,7 @@ class Kfac final : public Preconditioner {
   std::span<nn::Parameter* const> parameters_;
   api::Backend& backend_;
   comm::Communicator& comm_;
+  comm::OwnerRoute* route_;
   std::int64_t outputs_;
   std::vector<Block> blocks_;
   Placement placement_;

@@ -79,7 +79,7 @@ void Kfac::gather_state() {
     }
   }
   backend_.synchronize();
-  comm::share_owned(comm_, owned);
+  comm::share_owned(comm_, owned, route_);
   const std::vector<Entry> all = statistics();
   const auto rows = static_cast<std::int64_t>(all.size());
   const Tensor times = Tensor::zeros({rows, kPerStatistic}, DType::f64);

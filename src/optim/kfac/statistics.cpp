@@ -54,13 +54,14 @@ core::DType wire_type(const KfacSettings& settings) {
 }
 
 Statistics::Statistics(std::vector<Block>& blocks, const KfacSettings& settings,
-                       const Placement& placement, api::Backend& backend, comm::Communicator& comm)
+                       const Placement& placement, api::Backend& backend, comm::Communicator& comm,
+                       comm::OwnerRoute* route)
     : blocks_(blocks),
       settings_(settings),
       placement_(placement),
       backend_(backend),
       comm_(comm),
-      reducer_(comm, kBucketBytes) {}
+      reducer_(comm, kBucketBytes, route) {}
 
 void Statistics::expect(Block& block) {
   const bool here = placement_.sums_factors() || block.owner == comm_.rank();

@@ -28,7 +28,7 @@ struct StepSamples {
 class Statistics final : public nn::CurvatureTap {
  public:
   Statistics(std::vector<Block>& blocks, const KfacSettings& settings, const Placement& placement,
-             api::Backend& backend, comm::Communicator& comm);
+             api::Backend& backend, comm::Communicator& comm, comm::OwnerRoute* route);
   /// Which layer feeds which block.
   void connect(const nn::Layer& layer, const nn::Curvature& shape, std::size_t block) {
     block_of_[&layer] = {block, shape};
