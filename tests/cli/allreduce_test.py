@@ -116,6 +116,45 @@ class AllReduce(harness.CliTest):
         self.assertEqual([row["plan"] for row in rows], ["mpi"])
         self.assertEqual(tuning["entries"][0]["plan"], "mpi")
 
+    def test_one_way(self):
+        """Halves of plans beside the library's, checked; conventions of nccl-tests."""
+        for collective in ("reduce_scatter", "all_gather"):
+            table = self.folder / f"{collective}.csv"
+            result = harness.run(3, "allreduce", "--collective", collective, "--sizes", "16K,64K", "--plan", "direct2-ring2/4K",
+                                 "--plan", "ring3", "--check", "--csv", table, cwd=self.folder)
+            self.assert_fine(result)
+            self.assertIn(f"{collective} of 16K bytes", result[1])
+            self.assertIn("6 results checked with exact integers: all right", result[1])
+            with open(table, newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            self.assertEqual([row["plan"] for row in rows], 2 * ["mpi", "direct2-ring2/4K", "ring3"])
+            self.assertFalse((self.folder / "allreduce.json").exists(), "a tuning of something else")
+            for line in result[1].splitlines():
+                words = line.split()
+                if words[:1] == ["ring3"]:  # median ms least ms algbw busbw
+                    self.assertAlmostEqual(float(words[6]), float(words[5]) * 2 / 3, delta=0.1)
+
+    def test_one_way_of_other_types_and_wires(self):
+        for extra in (("--type", "f64"), ("--type", "i32"), ("--wire", "bf16"), ("--type", "f64", "--wire", "f32")):
+            for collective in ("reduce_scatter", "all_gather"):
+                self.assert_fine(harness.run(3, "allreduce", "--collective", collective, "--sizes", "8K", "--plan", "direct3", "--check",
+                                             *extra, cwd=self.folder))
+
+    def test_owners_go_along_the_plan(self):
+        """K-FAC says what its factors and directions go along; the bits are the same in every placement where they promise it."""
+        digests = set()
+        for plan, said in (("direct2-direct2", "sums and copies along direct2-direct2"),
+                           ("ring4", "sums by direct exchange (ring4 adds in an order that may depend on owners), copies along ring4")):
+            for placement in ("mpd", "comm_opt"):
+                run = self.folder / f"owners-{plan}-{placement}"
+                result = harness.run(4, "train", self.deck(run=run), "optimizer/kind=kfac", f"kfac/placement={placement}",
+                                     "kfac/factor_every=1", "kfac/inverse_every=1", f"comm/allreduce={plan}", "train/steps=3")
+                self.assert_fine(result)
+                self.assertIn(f"owners: {said}\n", result[1])
+                if plan == "direct2-direct2":
+                    digests.add(harness.run(0, "inspect", run, "--digest")[1].split()[0])
+        self.assertEqual(len(digests), 1, "one order of sums, two placements, other bits")
+
     def test_sizes_named_twice_count_once(self):
         _, tuning, _, _ = self.allreduce(2, "--sizes", "16K,4K,16K", "--plan", "direct2")
         self.assertEqual([entry["bytes"] for entry in tuning["entries"]], [4096, 16384])
@@ -128,7 +167,7 @@ class AllReduce(harness.CliTest):
     def test_help_names_every_option(self):
         code, text, _ = harness.run(0, "allreduce", "--help")
         self.assertEqual(code, 0)
-        for word in ("--sizes", "--plan", "--exhaustive", "--budget", "--type", "--wire", "--same-bits", "--window", "--check",
+        for word in ("--sizes", "--plan", "--collective", "--exhaustive", "--budget", "--type", "--wire", "--same-bits", "--window", "--check",
                      "--topology", "--output", "--csv", "--figure", "Examples:", "gigabytes_per_s"):
             self.assertIn(word, text)
 
@@ -141,9 +180,12 @@ class AllReduce(harness.CliTest):
                 (("--plan", "tree3"), ("tree3", "ring, direct, shared or mpi")), (("--plan", "ring2/0"), ("0",)),
                 (("--plan", "ring1", "--sizes", "4K"), ("ring1", "apart")),
                 (("--budget", "-1"), ("--budget",)), (("--budget", "soon"), ("--budget",)), (("--window", "0"), ("--window",)),
+                (("--collective", "scan", "--sizes", "4K"), ("scan", "reduce_scatter")),
+                (("--collective", "reduce_scatter"), ("--plan",)),
+                (("--collective", "all_gather", "--plan", "ring2", "--overlap", "1M"), ("--overlap", "all_reduce")),
                 (("--fast",), ("--fast",))):
             with self.subTest(arguments=arguments):  # some on two ranks: one message there too
-                ranks = 2 if arguments[0] in ("--type", "--plan") else 0
+                ranks = 2 if arguments[0] in ("--type", "--plan", "--collective") else 0
                 self.assert_refused(harness.run(ranks, "allreduce", "--output", "", *arguments), 2, *fragments)
 
     def test_mistakes_in_files(self):

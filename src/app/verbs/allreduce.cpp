@@ -11,6 +11,7 @@
 
 #include "app/allreduce_files.hpp"
 #include "app/machine_file.hpp"
+#include "app/verbs/allreduce_one_way.hpp"
 #include "app/verbs/allreduce_overlap.hpp"
 #include "app/verbs/verbs.hpp"
 #include "comm/agreement.hpp"
@@ -22,7 +23,7 @@ namespace {
 
 struct AllReduceCommand {
   std::string sizes = "64K:16M", type = "f32", wire, topology, output = "allreduce.json", csv,
-              figure, overlap;
+              figure, overlap, collective = "all_reduce";
   std::vector<std::string> plans;
   double budget = 60;
   int window = 2, layers = 161;
@@ -225,7 +226,13 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
   comm::TunerOptions options;
   MachineFile machine;
   std::int64_t overlap_bytes = 0;
+  comm::Collective collective{};
   comm::run_together(comm, [&] {
+    collective = parse_collective(command.collective);
+    const bool one_way = collective != comm::Collective::all_reduce;
+    if (one_way && !(command.figure.empty() && command.overlap.empty()))
+      throw core::UsageError("--figure and --overlap belong to --collective all_reduce",
+                             "--csv holds the measurements of any collective");
     options.sizes = parse_sizes(command.sizes);
     options.type = core::parse_dtype(command.type);
     if (!command.wire.empty()) options.wire = core::parse_dtype(command.wire);
@@ -245,6 +252,14 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
   const comm::Topology topology = comm::discover_topology(comm, machine.rack_of_host);
   log.info("{}", topology.description());
   for (const comm::PlanChoice& plan : options.plans) comm::check_plan(topology, plan, options.wire);
+  if (collective != comm::Collective::all_reduce) {
+    const comm::TunerReport report =
+        measure_one_way(comm, topology, machine, options, collective, command.check, log);
+    comm::run_on_root(comm, [&] {
+      if (!command.csv.empty()) write_allreduce_csv(report, command.csv);
+    });
+    return core::ExitCode::ok;
+  }
   const comm::TunerReport report = comm::tune(comm, topology, options);
   print_model(report, topology, log);
   print_results(report, topology, machine, comm.size(), log);
@@ -296,6 +311,9 @@ void add_allreduce(CLI::App& app, Command& chosen) {
       "Only this plan, and the library; may be given several times: levels innermost "
       "first, ring, direct, shared or mpi with the number of members, then the bytes of a segment: "
       "direct2-ring4/1M");
+  verb->add_option("--collective", options->collective,
+                   "all_reduce (default); reduce_scatter or all_gather: named plans one way only, "
+                   "beside MPI_Ireduce_scatter or MPI_Iallgatherv; leaves no tuning file");
   verb->add_flag("--exhaustive", options->exhaustive, "Measure every plan, not the promising ones");
   verb->add_option("--budget", options->budget, "Seconds for measuring, about (default: 60)")
       ->check(CLI::PositiveNumber);

@@ -10,20 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include "comm/allreduce/announcement.hpp"
 #include "comm/allreduce/parts.hpp"
 #include "comm/allreduce/schedule.hpp"
 #include "comm/allreduce/stage_sums.hpp"
 #include "comm/communicator.hpp"
 
 namespace isaribi::comm {
-
-/// What a rank says about a sum when it starts it; compared by the next rank.
-struct Announcement {
-  std::int64_t sequence = 0, count = 0, type = 0;
-  Collective collective = Collective::all_reduce;
-  std::uint64_t parts = 0;  ///< hash of their lengths
-  bool operator==(const Announcement&) const = default;
-};
 
 /// A buffer on its way.
 struct Operation {
