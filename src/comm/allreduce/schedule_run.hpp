@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/allreduce/announcement.hpp"
+#include "comm/allreduce/memory_pool.hpp"
 #include "comm/allreduce/parts.hpp"
 #include "comm/allreduce/schedule.hpp"
 #include "comm/allreduce/stage_sums.hpp"
@@ -52,6 +53,9 @@ struct Run {
 
   const Stage& stage() const { return schedule->stages[index]; }
   const StageSums& sums() const { return operation->sums(stage()); }
+  /// Of parts: from the caller's memory before the first stage, and back after the last one.
+  void read(MemoryPool& memory);
+  void write(MemoryPool& memory);
 
   // Of the exchange at hand.
   int round = 0;             ///< the first that is not received

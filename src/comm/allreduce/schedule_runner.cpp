@@ -63,8 +63,6 @@ struct ScheduleRunner::Impl {
   void begin(const std::shared_ptr<Operation>& operation);
   void add_run(const std::shared_ptr<Operation>& operation, std::int64_t segment, std::byte* data,
                std::shared_ptr<const Schedule> schedule);
-  void read(Run& run);
-  void write(Run& run);
   void announce(const std::shared_ptr<Operation>& operation);
   std::shared_ptr<const Schedule> schedule_of(std::int64_t count);
   std::shared_ptr<const Schedule> schedule_of(Collective collective,
@@ -243,32 +241,12 @@ void ScheduleRunner::Impl::compare(const Operation& operation) const {
                         "of the program, or ranks with different decks");
 }
 
-// Partial sums must not be seen in the caller's buffer; copies may arrive there.
-void ScheduleRunner::Impl::read(Run& run) {
-  const Parts& parts = *run.operation->parts;
-  const bool gather = run.operation->mine.collective == Collective::all_gather;
-  if (gather) run.data = parts.in_place(run.segment);
-  if (run.data == nullptr) {
-    run.copy = copies.take(parts.bytes(run.segment));
-    run.data = static_cast<std::byte*>(run.copy.raw());
-  }
-  gather ? parts.read_mine(run.segment, run.data) : parts.read_all(run.segment, run.data);
-}
-
-void ScheduleRunner::Impl::write(Run& run) {
-  const Parts& parts = *run.operation->parts;
-  const bool gather = run.operation->mine.collective == Collective::all_gather;
-  if (!gather) parts.write_mine(run.segment, run.data);
-  if (gather && run.copy.defined()) parts.write_all(run.segment, run.data);
-  copies.give_back(run.copy);
-}
-
 void ScheduleRunner::Impl::enter(Run& run) {
   const Stage& stage = run.stage();
   const Collective collective = run.operation->mine.collective;
   const bool turns = run.index == lanes.size() / 2;
-  if (collective == Collective::reduce_scatter && run.index == 0) read(run);
-  if (collective == Collective::all_gather && turns) read(run);
+  if (collective == Collective::reduce_scatter && run.index == 0) run.read(copies);
+  if (collective == Collective::all_gather && turns) run.read(copies);
   if (turns && collective != Collective::reduce_scatter) {
     for (const auto& [begin, end] : run.schedule->held) {
       run.operation->narrow.round(run.data, begin, end);
@@ -288,7 +266,7 @@ void ScheduleRunner::Impl::leave(Run& run) {
   if (++run.index < lanes.size()) {
     lanes[run.index].waiting[run.sequence] = &run;
   } else {
-    if (run.operation->parts) write(run);
+    if (run.operation->parts) run.write(copies);
     --run.operation->unfinished;
     run.operation.reset();
   }
