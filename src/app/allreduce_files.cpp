@@ -61,16 +61,29 @@ comm::Tuning read_tuning(const std::string& path) {
   }
 }
 
-void write_allreduce_csv(const comm::TunerReport& report, const std::string& path) {
+void write_allreduce_csv(const comm::TunerReport& report, int ranks,
+                         const comm::ContainmentReport& containment, const std::string& path) {
   std::string text =
-      "bytes,plan,median_seconds,least_seconds,repetitions,predicted_seconds,library_seconds\n";
-  double library = 0;
-  for (const comm::PlanResult& r : report.results) {
-    if (r.plan.library()) library = r.measured.median;
-    text += fmt::format("{},{},{:.9g},{:.9g},{},{:.9g},{:.9g}\n", r.bytes, r.plan.text(),
-                        r.measured.median, r.measured.least, r.measured.repetitions, r.predicted,
-                        library);
-  }
+      "bytes,plan,median_seconds,least_seconds,repetitions,predicted_seconds,library_seconds,ranks,"
+      "contained\n";
+  const auto add = [&](const std::vector<comm::PlanResult>& results, int of) {
+    std::map<std::int64_t, double> library;
+    for (const comm::PlanResult& r : results) {
+      if (r.plan.library()) library[r.bytes] = r.measured.median;
+    }
+    for (const comm::PlanResult& r : results) {
+      const auto row = std::find_if(containment.rows.begin(), containment.rows.end(),
+                                    [&](const comm::Containment& c) {
+                                      return c.ranks == of && c.bytes == r.bytes && c.cut == r.plan;
+                                    });
+      const char* contained = row == containment.rows.end() ? "" : row->holds() ? "yes" : "no";
+      text += fmt::format("{},{},{:.9g},{:.9g},{},{:.9g},{:.9g},{},{}\n", r.bytes, r.plan.text(),
+                          r.measured.median, r.measured.least, r.measured.repetitions, r.predicted,
+                          library[r.bytes], of, contained);
+    }
+  };
+  add(report.results, ranks);
+  for (const comm::PartReport& part : containment.parts) add(part.results, part.ranks);
   report::replace_text(path, text);
 }
 

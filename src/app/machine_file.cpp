@@ -9,6 +9,7 @@
 #include <initializer_list>
 
 #include "core/error.hpp"
+#include "io/report/files.hpp"
 
 namespace isaribi::app {
 namespace {
@@ -129,6 +130,18 @@ comm::MachineModel MachineFile::model(const comm::Topology& topology) const {
 
 MachineFile read_machine_file(const std::string& path) {
   return path.empty() ? MachineFile{} : Reader(path).read();
+}
+
+void write_racks(const std::map<std::string, std::string>& rack_of_host, const std::string& path) {
+  std::map<std::string, std::string> hosts;  // by rack, as written
+  for (const auto& [host, rack] : rack_of_host) {
+    std::string& list = hosts[rack];
+    list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", host);
+  }
+  std::string text = "# Racks of hosts, as isaribi measured them (comm/topology=measure).\n";
+  for (const auto& [rack, list] : hosts)
+    text += fmt::format("[[rack]]\nname = \"{}\"\nhosts = [{}]\n", rack, list);
+  report::replace_text(path, text);
 }
 
 const char* const kMachineFileExample =

@@ -26,8 +26,15 @@ struct MachineFile {
   comm::MachineModel model(const comm::Topology& topology) const;
 };
 
+/// In place of a machine file: racks are to be measured.
+inline constexpr const char* kMeasure = "measure";
+
 /// An empty one for an empty path. @throws core::DataError, core::UsageError with file and line.
 MachineFile read_machine_file(const std::string& path);
+
+/// One that says which hosts share a rack, and nothing else; replaced in one step. @throws
+/// core::DataError
+void write_racks(const std::map<std::string, std::string>& rack_of_host, const std::string& path);
 
 /// A machine file as `--help` shows it.
 extern const char* const kMachineFileExample;

@@ -9,6 +9,7 @@
 #include "app/allreduce_files.hpp"
 #include "app/machine_file.hpp"
 #include "comm/agreement.hpp"
+#include "comm/allreduce/rack_measurement.hpp"
 #include "comm/allreduce/tuned_plan.hpp"
 #include "core/error.hpp"
 #include "optim/optimizer.hpp"
@@ -43,10 +44,39 @@ bool takes_hierarchies(Session& session, const train::Config& config) {
          std::find(names.begin(), names.end(), config.comm.allreduce) == names.end();
 }
 
-comm::Topology topology_of(Session& session, const train::Config& config) {
+std::string racks_path(const train::Config& config) {
+  return (std::filesystem::path(config.run.dir) / "topology.toml").string();
+}
+
+/// Those that an earlier job of this run folder measured, when they are of these hosts: what they
+/// are decides the last bits of a restart. Else measured now.
+std::map<std::string, std::string> measured_racks(Session& session, const train::Config& config) {
+  const std::string own = racks_path(config);
+  MachineFile kept;
+  comm::run_together(session.comm, [&] {
+    if (std::filesystem::exists(own)) kept = read_machine_file(own);
+  });
+  const bool mine = kept.rack_of_host.count(session.comm.host()) > 0;
+  if (session.comm.all_reduce(std::int64_t{mine ? 1 : 0}, comm::ReduceOp::min) == 1)
+    return kept.rack_of_host;
+  session.log.info("comm/topology=measure: looking for racks");
+  const comm::RackMeasurement racks = comm::measure_racks(session.comm);
+  session.log.info("racks by measurement ({:.1f} s): {}", racks.seconds, racks.description());
+  return racks.rack_of_host();
+}
+
+Surroundings surroundings_of(Session& session, const train::Config& config) {
+  Surroundings found;
   MachineFile machine;
-  comm::run_together(session.comm, [&] { machine = read_machine_file(machine_path(config)); });
-  return comm::discover_topology(session.comm, machine.rack_of_host);
+  const std::string path = machine_path(config);
+  if (path == kMeasure) {
+    found.measured_racks = measured_racks(session, config);
+    machine.rack_of_host = found.measured_racks;
+  } else {
+    comm::run_together(session.comm, [&] { machine = read_machine_file(path); });
+  }
+  found.topology = comm::discover_topology(session.comm, machine.rack_of_host);
+  return found;
 }
 
 /// The tuning of `path` when it was made for this topology, wire and order of sums.
@@ -94,14 +124,16 @@ comm::Tuning find_tuning(Session& session, const train::Config& config,
 
 }  // namespace
 
-void check_reduction(Session& session, const train::Config& config) {
-  if (!takes_hierarchies(session, config)) return;
-  const comm::Topology topology = topology_of(session, config);
+Surroundings check_reduction(Session& session, const train::Config& config) {
+  if (!takes_hierarchies(session, config)) return {};
+  Surroundings found = surroundings_of(session, config);
   if (!is_tuned(config))
-    comm::check_plan(topology, comm::parse_plan(config.comm.allreduce), wire_of(config));
+    comm::check_plan(found.topology, comm::parse_plan(config.comm.allreduce), wire_of(config));
+  return found;
 }
 
-std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config) {
+std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config,
+                                                    const Surroundings& surroundings) {
   const std::string& key = config.comm.allreduce;
   if (!takes_hierarchies(session, config))
     return comm::make_allreduce_plan(session.comm.size() == 1 ? "mpi" : key, session.comm);
@@ -111,7 +143,11 @@ std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const trai
   options.wire = wire_of(config);
   options.same_bits = key == "deterministic";
   options.budget_seconds = kSeconds;
-  const comm::Topology topology = topology_of(session, config);
+  const comm::Topology& topology = surroundings.topology;
+  if (!surroundings.measured_racks.empty()) {
+    comm::run_on_root(session.comm,
+                      [&] { write_racks(surroundings.measured_racks, racks_path(config)); });
+  }
   comm::Tuning tuning;
   if (is_tuned(config)) {
     tuning = find_tuning(session, config, topology, options);

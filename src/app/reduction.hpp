@@ -2,25 +2,36 @@
 // How this job sums gradients over its ranks, as the deck asks ([comm]).
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 
 #include "app/session.hpp"
+#include "comm/allreduce/topology.hpp"
 #include "comm/reduction_plan.hpp"
 #include "train/config.hpp"
 
 namespace isaribi::app {
 
+/// Where the ranks sit, as far as sums of gradients need to know it.
+struct Surroundings {
+  comm::Topology topology;
+  std::map<std::string, std::string> measured_racks;  ///< of hosts, by comm/topology=measure
+};
+
 /// Collective: everything about [comm] that can be wrong, before anything is made: a machine file
-/// that is damaged, a named plan that these ranks do not come together in. @throws
+/// that is damaged, a named plan that these ranks do not come together in. comm/topology=measure
+/// measures racks, unless an earlier job of this run folder did so for these hosts. @throws
 /// core::UsageError, core::DataError
-void check_reduction(Session& session, const train::Config& config);
+Surroundings check_reduction(Session& session, const train::Config& config);
 
 /// Collective. comm/allreduce is a key of comm::allreduce_plan_names; "auto": the fastest plans by
 /// the tuning that an earlier job of this run folder left, else by the file comm/tuning, when it
 /// was made for these nodes, else by a few seconds of measuring now; left in the run folder, so
-/// that a restart adds in the same order; "deterministic": the same among plans that all add in one
-/// order; or a plan such as "direct4-ring8/1M". Says what it chose. @throws core::UsageError;
-/// core::DataError for a damaged file.
-std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config);
+/// that a restart adds in the same order, as measured racks are (topology.toml); "deterministic":
+/// the same among plans that all add in one order; or a plan such as "direct4-ring8/1M". Says what
+/// it chose. @throws core::UsageError; core::DataError for a damaged file.
+std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config,
+                                                    const Surroundings& surroundings);
 
 }  // namespace isaribi::app

@@ -234,12 +234,13 @@ void add_train(std::vector<Key>& t) {
   t.push_back({"comm/wire", [](Config& c) -> Slot { return &c.comm.wire; },
                "type of gradients on their way between nodes (sums stay in train/gradient_type)",
                one_of({"same", "f32", "bf16", "f16"})});
-  t.push_back({"comm/topology",
-               [](Config& c) -> Slot { return &c.comm.topology; },
-               "machine file that says which hosts share a rack (isaribi allreduce --help); empty: "
-               "ISARIBI_TOPOLOGY, else as Slurm tells",
-               {},
-               job});
+  t.push_back(
+      {"comm/topology",
+       [](Config& c) -> Slot { return &c.comm.topology; },
+       "machine file that says which hosts share a rack (isaribi allreduce --help); measure: find "
+       "out by pairs of nodes that talk at once; empty: ISARIBI_TOPOLOGY, else as Slurm tells",
+       {},
+       job});
   t.push_back(
       {"comm/tuning",
        [](Config& c) -> Slot { return &c.comm.tuning; },

@@ -3,6 +3,7 @@
 """isaribi allreduce: what it writes, sums checked, and one message for every mistake, on 0, 2 and 3 ranks."""
 import csv
 import json
+import re
 import unittest
 
 import harness
@@ -159,6 +160,61 @@ class AllReduce(harness.CliTest):
         _, tuning, _, _ = self.allreduce(2, "--sizes", "16K,4K,16K", "--plan", "direct2")
         self.assertEqual([entry["bytes"] for entry in tuning["entries"]], [4096, 16384])
 
+    def test_the_share_of_measured_plans_is_told(self):
+        text, _, rows, _ = self.allreduce(3, "--sizes", "64K")
+        found = re.search(r"(?m)^(\d+) of (\d+) plans measured \((\d+) by the search, ([\d.]+) %\)", text)
+        self.assertIsNotNone(found, text)
+        measured, plans, searched = (int(found[i]) for i in (1, 2, 3))
+        self.assertEqual(measured, len(rows) - 1)
+        self.assertEqual(searched, measured)
+        self.assertAlmostEqual(float(found[4]), 100 * searched / plans, delta=0.05)
+
+    def test_containment_measures_a_half_of_the_ranks(self):
+        text, _, rows, _ = self.allreduce(6, "--sizes", "16K,64K", "--containment")
+        found = re.search(r"holds in (\d) of 2\n", text)
+        self.assertIsNotNone(found, text)
+        self.assertEqual({row["ranks"] for row in rows}, {"6", "3"})
+        told = [row["contained"] for row in rows if row["ranks"] == "3"]
+        self.assertEqual(told.count("yes"), int(found[1]))
+        self.assertEqual(told.count("yes") + told.count("no"), 2)
+        self.assertTrue(all(not row["contained"] for row in rows if row["ranks"] == "6"))
+        self.assertIn("no half of 2 ranks", self.allreduce(2, "--sizes", "16K", "--containment")[0])
+
+    def test_racks_of_one_node_are_none_and_kept(self):
+        kept = self.folder / "racks.toml"
+        text, _, _, _ = self.allreduce(2, "--sizes", "16K", "--topology", "measure", "--save-topology", kept)
+        self.assertRegex(text, r"racks by measurement \([\d.]+ s\): none looked for: fewer than four nodes")
+        self.assertRegex(kept.read_text(), r'(?s)\[\[rack\]\]\nname = "r0"\nhosts = \["[^"]+"\]\n$')
+        self.allreduce(2, "--sizes", "16K", "--topology", kept)
+
+    def test_a_run_folder_keeps_its_racks(self):
+        def train(steps):
+            result = harness.run(2, "train", self.deck(run="measured"), "comm/allreduce=direct2", "comm/topology=measure",
+                                 f"train/steps={steps}")
+            self.assert_fine(result)
+            return result[1]
+        self.assertIn("looking for racks", train(1))
+        kept = self.folder / "measured/topology.toml"
+        written = kept.read_text()
+        self.assertNotIn("looking for racks", train(2))
+        kept.write_text('[[rack]]\nname = "r0"\nhosts = ["elsewhere"]\n')
+        self.assertIn("looking for racks", train(3))
+        self.assertEqual(kept.read_text(), written)
+
+    def test_containment_by_prediction(self):
+        machine = self.folder / "machine.toml"
+        machine.write_text("[machine]\nranks_per_node = 4\nnodes_per_rack = 4\n[link.inside]\ngigabytes_per_s = 75\n"
+                           "[link.node]\ngigabytes_per_s = 25\nlatency_us = 5\n[link.rack]\ngigabytes_per_s = 30\n")
+        plan = ("plan", "--ranks", "64", "--topology", machine, "--bytes", "16M", "--containment")
+        code, text, error = harness.run(0, *plan)
+        self.assertEqual(code, 0, error)
+        steps = re.findall(r"(?m)^ +(\d+) (\S+) +(\d+) (\S+) +([\d.]+) %  (holds|fails)", text)
+        self.assertEqual([(int(s[0]), int(s[2])) for s in steps], [(64, 32), (32, 16), (16, 8), (8, 4)])
+        for step in steps:
+            self.assertEqual(step[5], "holds" if float(step[4]) <= 3 else "fails")
+        self.assertIn(f"holds in {sum(s[5] == 'holds' for s in steps)} of 4 steps", text)
+        self.assert_refused(harness.run(0, "plan", "--containment"), 2, "--containment")
+
     def test_without_a_launcher_the_library_is_all_there_is(self):
         _, tuning, rows, _ = self.allreduce(0, "--sizes", "4K", "--check")
         self.assertEqual([row["plan"] for row in rows], ["mpi"])
@@ -168,7 +224,7 @@ class AllReduce(harness.CliTest):
         code, text, _ = harness.run(0, "allreduce", "--help")
         self.assertEqual(code, 0)
         for word in ("--sizes", "--plan", "--collective", "--exhaustive", "--budget", "--type", "--wire", "--same-bits", "--window", "--check",
-                     "--topology", "--output", "--csv", "--figure", "Examples:", "gigabytes_per_s"):
+                     "--topology", "--output", "--csv", "--figure", "--containment", "--save-topology", "measure", "Examples:", "gigabytes_per_s"):
             self.assertIn(word, text)
 
     def test_mistakes_in_options(self):
@@ -183,7 +239,8 @@ class AllReduce(harness.CliTest):
                 (("--collective", "scan", "--sizes", "4K"), ("scan", "reduce_scatter")),
                 (("--collective", "reduce_scatter"), ("--plan",)),
                 (("--collective", "all_gather", "--plan", "ring2", "--overlap", "1M"), ("--overlap", "all_reduce")),
-                (("--fast",), ("--fast",))):
+                (("--fast",), ("--fast",)), (("--save-topology", "racks.toml"), ("--save-topology", "--topology measure")),
+                (("--containment", "--plan", "mpi"), ("--containment", "--plan"))):
             with self.subTest(arguments=arguments):  # some on two ranks: one message there too
                 ranks = 2 if arguments[0] in ("--type", "--plan", "--collective") else 0
                 self.assert_refused(harness.run(ranks, "allreduce", "--output", "", *arguments), 2, *fragments)
@@ -195,8 +252,8 @@ class AllReduce(harness.CliTest):
         absent = self.folder / "absent.toml"
         self.assert_refused(harness.run(2, "allreduce", "--topology", absent), 3, str(absent), "cannot be read")
         nowhere = self.folder / "nowhere" / "file"
-        for option in ("--output", "--csv", "--figure"):
-            result = harness.run(2, "allreduce", option, nowhere, cwd=self.folder)
+        for option in ("--output", "--csv", "--figure", "--save-topology"):
+            result = harness.run(2, "allreduce", option, nowhere, "--topology", "measure", cwd=self.folder)
             self.assert_refused(result, 3, str(nowhere), "cannot be written")
             self.assertNotIn("median", result[1], "measured first and refused then")
 

@@ -22,10 +22,16 @@ std::vector<StageLoad> loads(const Topology& topology, const std::string& levels
   return comm::stage_loads(topology, {topology.order, comm::parse_levels(levels)});
 }
 
-/// Inside a node 10 times as fast as outside; ring and direct differ.
+/// Inside a node 10 times as fast as outside; ring and direct differ; 64 KiB are a large message.
 MachineModel machine() {
-  return {{{{2e-6, 1.3e-10, 1e-10}, {1e-6, 1.5e-10, 1.2e-10}},
-           {{4e-5, 1.4e-9, 1.1e-9}, {3e-5, 2e-9, 1.25e-9}}}};
+  return {{{{2e-6, 1.3e-10, 1e-10, 9e-11}, {1e-6, 1.5e-10, 1.2e-10, 9e-11}},
+           {{4e-5, 1.4e-9, 1.1e-9, 9e-10}, {3e-5, 2e-9, 1.25e-9, 9e-10}}},
+          65536};
+}
+
+/// What segments that overlap in several places at once cost.
+double together(double a, double b, double c) {
+  return std::cbrt(a * a * a + b * b * b + c * c * c);
 }
 
 }  // namespace
@@ -92,12 +98,15 @@ TEST_CASE("predictions: by hand, and in the right direction") {
   CHECK(comm::predict_seconds(m, direct, 1e6, 1, 2) == Approx(2 * (7 * 3e-5 + 1.5e6 * 2e-9)));
   const double inside = 2 * (1e-6 + 0.5e6 * 1.5e-10), outside = 2 * (3 * 4e-5 + 0.75e6 * 1.4e-9);
   CHECK(comm::predict_seconds(m, nodes, 1e6, 1, 2) == Approx(inside + outside));
-  // Ten segments: one passes alone, nine at the pace of the network.
+  // Ten segments: one passes alone, nine at the pace of the network, nearly.
+  const double busy_inside = 2 * 0.5e6 * 1.2e-10, busy_outside = 2 * 0.75e6 * 1.1e-9;
   CHECK(comm::predict_seconds(m, nodes, 1e7, 10, 2) ==
-        Approx(inside + outside + 9 * 2 * 0.75e6 * 1.1e-9));
-  // Latency of a stage that lets in one segment at once.
+        Approx(inside + outside + 9 * together(busy_inside, busy_outside, outside / 4)));
+  // A stage that lets in one segment at once.
   CHECK(comm::predict_seconds(m, nodes, 1e7, 10, 1) ==
-        Approx(inside + outside + 9 * std::max(2 * 0.75e6 * 1.1e-9, outside / 2)));
+        Approx(inside + outside + 9 * together(busy_inside, busy_outside, outside / 2)));
+  // Small messages wait for nobody.
+  CHECK(comm::predict_seconds(m, direct, 8e4, 1, 2) == Approx(2 * (7 * 3e-5 + 1.2e5 * 9e-10)));
   for (const auto& plan : {direct, nodes}) {
     double before = 0;
     for (double bytes = 1e3; bytes < 1e9; bytes *= 3) {
@@ -129,7 +138,7 @@ TEST_CASE("fit: finds the parameters that made the samples") {
       }
     }
   }
-  const LinkCost start{1e-5, 1e-9, 1e-9};
+  const LinkCost start{1e-5, 1e-9, 1e-9, 1e-9};
   const MachineModel fitted = comm::fit_model({{{start, start}, {start, start}}}, samples);
   double worst = 0;
   for (const comm::Sample& s : samples) {
@@ -144,8 +153,10 @@ TEST_CASE("fit: finds the parameters that made the samples") {
     CHECK(close(got.latency, truth.latency));
     CHECK(close(got.alone, truth.alone));
     CHECK(close(got.busy, truth.busy));
+    CHECK(close(got.eager, truth.eager));
   }
-  CHECK(fitted.links[0].ring.busy == start.busy);  // no sample says anything about it
+  CHECK(fitted.large_bytes == expected.large_bytes);
+  CHECK(fitted.links[0].ring.busy == Approx(start.busy));  // no sample says anything about it
 }
 
 TEST_CASE("tunings: the measured size that is nearest as a ratio") {

@@ -4,17 +4,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
-#include <set>
 
 #include "app/allreduce_files.hpp"
 #include "app/machine_file.hpp"
 #include "app/verbs/allreduce_one_way.hpp"
 #include "app/verbs/allreduce_overlap.hpp"
+#include "app/verbs/allreduce_tables.hpp"
 #include "app/verbs/verbs.hpp"
 #include "comm/agreement.hpp"
+#include "comm/allreduce/containment.hpp"
+#include "comm/allreduce/rack_measurement.hpp"
 #include "comm/allreduce/sums.hpp"
 #include "comm/allreduce/tuned_plan.hpp"
 
@@ -23,11 +25,11 @@ namespace {
 
 struct AllReduceCommand {
   std::string sizes = "64K:16M", type = "f32", wire, topology, output = "allreduce.json", csv,
-              figure, overlap, collective = "all_reduce";
+              figure, overlap, save_topology, collective = "all_reduce";
   std::vector<std::string> plans;
   double budget = 60;
   int window = 2, layers = 161;
-  bool exhaustive = false, check = false, same_bits = false;
+  bool exhaustive = false, check = false, same_bits = false, containment = false;
 };
 
 /// "64K:1G": every fourth power of two; "64K:1G:2": every one; or a list "1M,16M".
@@ -64,19 +66,6 @@ void check_folder_of(const std::string& path) {
   if (path.empty() || folder.empty() || std::filesystem::is_directory(folder, ignored)) return;
   throw core::DataError(path, "cannot be written",
                         "nothing was measured; name a file in a folder that exists");
-}
-
-struct Bounds {
-  double node = 0, rack = 0;  ///< seconds; 0: rate not told, or only one of them
-};
-
-Bounds bounds_of(const comm::Topology& topology, const MachineFile& machine, double bytes) {
-  Bounds b;
-  if (machine.node.bytes_per_s > 0)
-    b.node = comm::node_cut_bytes(topology, bytes) / machine.node.bytes_per_s;
-  if (machine.rack.bytes_per_s > 0)
-    b.rack = comm::rack_cut_bytes(topology, bytes) / machine.rack.bytes_per_s;
-  return b;
 }
 
 /// Sums small integers, exact in every type that travels, along each plan; which plans are wrong.
@@ -119,105 +108,14 @@ std::vector<std::string> wrong_plans(comm::Communicator& comm, const comm::Topol
   return wrong;
 }
 
-void print_model(const comm::TunerReport& report, const comm::Topology& topology, core::Log& log) {
-  if (report.model.links.empty()) return;  // nothing to fit it to
-  std::set<std::pair<int, comm::Exchange>> used;
-  for (const comm::PlanResult& r : report.results) {
-    if (r.plan.library()) continue;
-    for (const comm::StageLoad& load :
-         comm::stage_loads(topology, comm::Hierarchy(topology.order, r.plan.levels)))
-      used.emplace(load.link, load.exchange);
-  }
-  log.info("\n{:<24} {:>12} {:>12} {:>12}", "fitted model", "latency", "alone", "busy");
-  for (std::size_t c = 0; c < report.model.links.size(); ++c) {
-    const std::string where = c > 0                    ? "out of a " + topology.kinds[c - 1]
-                              : topology.kinds.empty() ? "between ranks"
-                                                       : "in a " + topology.kinds[0];
-    for (const comm::Exchange e : comm::kExchanges) {
-      if (!used.contains({static_cast<int>(c), e})) continue;
-      const comm::LinkCost& cost = report.model.links[c].of(e);
-      log.info("  {:<22} {:>9.1f} us {:>7.1f} MB/s {:>7.1f} MB/s",
-               fmt::format("{}, {}", where, comm::name_of(e)), 1e6 * cost.latency,
-               1e-6 / cost.alone, 1e-6 / cost.busy);
-    }
-  }
-}
-
-void print_results(const comm::TunerReport& report, const comm::Topology& topology,
-                   const MachineFile& machine, int ranks, core::Log& log) {
-  std::int64_t bytes = -1;
-  double library = 0;
-  const double bus = 2.0 * (ranks - 1) / ranks;
-  for (const comm::PlanResult& r : report.results) {
-    if (r.bytes != bytes) {
-      bytes = r.bytes;
-      log.info("\n{} bytes{:>25} {:>10} {:>10} {:>9} {:>9} {:>9} {:>6} {:>6}",
-               comm::bytes_to_text(bytes), "median", "least", "predicted", "algbw", "busbw",
-               "/library", "node", "rack");
-    }
-    if (r.plan.library()) library = r.measured.median;
-    const Bounds b = bounds_of(topology, machine, static_cast<double>(bytes));
-    const double t = r.measured.median, rate = static_cast<double>(bytes) / t * 1e-6;
-    const auto share = [&](double bound) {
-      return bound > 0 ? fmt::format("{:.0f} %", 100 * bound / t) : std::string("-");
-    };
-    log.info("  {:<26} {:>7.3f} ms {:>7.3f} ms {:>10} {:>9.1f} {:>9.1f} {:>8.2f}x {:>6} {:>6}",
-             r.plan.text(), 1e3 * t, 1e3 * r.measured.least,
-             r.predicted > 0 ? fmt::format("{:.3f}", 1e3 * r.predicted) : "", rate, bus * rate,
-             library / t, share(b.node), share(b.rack));
-  }
-  log.info(
-      "\nalgbw = bytes / median in MB/s, busbw = algbw 2 (P - 1) / P; of each run the slowest "
-      "rank counts; node, rack: share of the bound 2 (k - 1) / k bytes over the rate of a "
-      "node, a rack (k of them){}",
-      machine.node.bytes_per_s > 0 ? "" : "; give rates with --topology");
-}
-
-/// Of |prediction / measurement - 1|.
-std::string median_and_largest(std::vector<double> errors) {
-  if (errors.empty()) return "none";
-  std::sort(errors.begin(), errors.end());
-  return fmt::format("median {:.1f} %, largest {:.1f} % of {}", 100 * errors[errors.size() / 2],
-                     100 * errors.back(), errors.size());
-}
-
-void print_errors(const comm::TunerReport& report, core::Log& log) {
-  std::vector<double> unseen, fitted;
-  int measured = 0;
-  for (const comm::PlanResult& r : report.results) {
-    if (r.plan.library()) continue;
-    if (!r.calibration && r.predicted > 0)
-      unseen.push_back(std::abs(r.predicted / r.measured.median - 1));
-    if (r.fitted > 0) fitted.push_back(std::abs(r.fitted / r.measured.median - 1));
-    ++measured;
-  }
-  log.info("{} of {} plans measured; error of the prediction: {}; of the model fitted to them: {}",
-           measured, report.plans, median_and_largest(unseen), median_and_largest(fitted));
-}
-
-/// After an exhaustive search: how far the plan that the pruned one would have chosen, among the
-/// calibration and the most promising tenth, is from the best.
-void print_regret(const comm::TunerReport& report, core::Log& log) {
-  for (const comm::TuningEntry& e : report.tuning.entries) {
-    std::vector<comm::PlanResult> plans;
-    std::copy_if(
-        report.results.begin(), report.results.end(), std::back_inserter(plans),
-        [&](const comm::PlanResult& r) { return r.bytes == e.bytes && !r.plan.library(); });
-    std::stable_sort(plans.begin(), plans.end(), [](const auto& a, const auto& b) {
-      return std::pair(!a.calibration, a.predicted) < std::pair(!b.calibration, b.predicted);
-    });
-    const auto calibration = static_cast<std::size_t>(
-        std::count_if(plans.begin(), plans.end(), [](const auto& r) { return r.calibration; }));
-    const std::size_t measured =
-        std::min(plans.size(), calibration + std::max<std::size_t>(3, plans.size() / 10));
-    double pruned = e.library_seconds, best = e.library_seconds;
-    for (std::size_t i = 0; i < plans.size(); ++i) {
-      best = std::min(best, plans[i].measured.median);
-      if (i < measured) pruned = std::min(pruned, plans[i].measured.median);
-    }
-    log.info("  {:>8}: a search of {} of {} plans ends {:.1f} % behind the best of all",
-             comm::bytes_to_text(e.bytes), measured, plans.size(), 100 * (pruned / best - 1));
-  }
+std::map<std::string, std::string> measured_racks(const AllReduceCommand& command,
+                                                  Session& session) {
+  const comm::RackMeasurement racks = comm::measure_racks(session.comm);
+  session.log.info("racks by measurement ({:.1f} s): {}", racks.seconds, racks.description());
+  comm::run_on_root(session.comm, [&] {
+    if (!command.save_topology.empty()) write_racks(racks.rack_of_host(), command.save_topology);
+  });
+  return racks.rack_of_host();
 }
 
 core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session) {
@@ -230,25 +128,34 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
   comm::run_together(comm, [&] {
     collective = parse_collective(command.collective);
     const bool one_way = collective != comm::Collective::all_reduce;
-    if (one_way && !(command.figure.empty() && command.overlap.empty()))
-      throw core::UsageError("--figure and --overlap belong to --collective all_reduce",
-                             "--csv holds the measurements of any collective");
+    if (one_way && (!command.figure.empty() || !command.overlap.empty() || command.containment))
+      throw core::UsageError(
+          "--figure, --overlap and --containment belong to --collective all_reduce",
+          "--csv holds the measurements of any collective");
     options.sizes = parse_sizes(command.sizes);
     options.type = core::parse_dtype(command.type);
     if (!command.wire.empty()) options.wire = core::parse_dtype(command.wire);
     comm::sum_kernels(options.type, options.wire.value_or(options.type));  // refuses other pairs
     for (const std::string& plan : command.plans) options.plans.push_back(comm::parse_plan(plan));
-    machine = read_machine_file(command.topology);
+    if (command.topology != kMeasure) machine = read_machine_file(command.topology);
+    if (!command.save_topology.empty() && command.topology != kMeasure)
+      throw core::UsageError("--save-topology saves racks that were measured",
+                             "add --topology measure");
+    if (command.containment && !options.plans.empty())
+      throw core::UsageError("--containment looks for the fastest plans: it goes with no --plan",
+                             "leave out --plan, or --containment");
     if (!command.overlap.empty()) overlap_bytes = comm::parse_bytes(command.overlap);
   });
   comm::run_on_root(comm, [&] {
-    for (const std::string& path : {command.output, command.csv, command.figure})
+    for (const std::string& path :
+         {command.output, command.csv, command.figure, command.save_topology})
       check_folder_of(path);
   });
   options.budget_seconds = command.budget;
   options.exhaustive = command.exhaustive;
   options.same_bits = command.same_bits;
   options.window = command.window;
+  if (command.topology == kMeasure) machine.rack_of_host = measured_racks(command, session);
   const comm::Topology topology = comm::discover_topology(comm, machine.rack_of_host);
   log.info("{}", topology.description());
   for (const comm::PlanChoice& plan : options.plans) comm::check_plan(topology, plan, options.wire);
@@ -256,19 +163,17 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
     const comm::TunerReport report =
         measure_one_way(comm, topology, machine, options, collective, command.check, log);
     comm::run_on_root(comm, [&] {
-      if (!command.csv.empty()) write_allreduce_csv(report, command.csv);
+      if (!command.csv.empty()) write_allreduce_csv(report, comm.size(), {}, command.csv);
     });
     return core::ExitCode::ok;
   }
   const comm::TunerReport report = comm::tune(comm, topology, options);
-  print_model(report, topology, log);
-  print_results(report, topology, machine, comm.size(), log);
-  print_errors(report, log);
-  if (command.exhaustive) print_regret(report, log);
-  log.info("\nchosen");
-  for (const comm::TuningEntry& e : report.tuning.entries)
-    log.info("  {:>8}  {:<26} {:.2f} times as fast as MPI_Allreduce", comm::bytes_to_text(e.bytes),
-             e.plan.text(), e.library_seconds / e.seconds);
+  print_tables(report, topology, machine, command.exhaustive, log);
+  comm::ContainmentReport containment;
+  if (command.containment) {
+    containment = comm::measure_containment(comm, topology, report, options, machine.rack_of_host);
+    print_containment(containment, comm.size(), log);
+  }
   if (!command.overlap.empty() && comm.size() > 1) {
     comm::TunedPlan plan(comm, topology, report.tuning, options.wire);
     measure_overlap(comm, plan, overlap_bytes, command.layers, log);
@@ -286,7 +191,7 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
   }
   comm::run_on_root(comm, [&] {
     if (!command.output.empty()) write_tuning(report.tuning, command.output);
-    if (!command.csv.empty()) write_allreduce_csv(report, command.csv);
+    if (!command.csv.empty()) write_allreduce_csv(report, comm.size(), containment, command.csv);
     if (!command.figure.empty()) draw_allreduce(report, command.figure);
   });
   if (!command.output.empty())
@@ -309,8 +214,8 @@ void add_allreduce(CLI::App& app, Command& chosen) {
   verb->add_option(
       "--plan", options->plans,
       "Only this plan, and the library; may be given several times: levels innermost "
-      "first, ring, direct, shared or mpi with the number of members, then the bytes of a segment: "
-      "direct2-ring4/1M");
+      "first, ring, direct, shared or mpi with the number of members, then the bytes of a "
+      "segment: direct2-ring4/1M");
   verb->add_option("--collective", options->collective,
                    "all_reduce (default); reduce_scatter or all_gather: named plans one way only, "
                    "beside MPI_Ireduce_scatter or MPI_Iallgatherv; leaves no tuning file");
@@ -332,8 +237,15 @@ void add_allreduce(CLI::App& app, Command& chosen) {
   verb->add_option("--layers", options->layers,
                    "With --overlap: parts of the computation (default: 161, as ResNet-50)")
       ->check(CLI::PositiveNumber);
-  verb->add_option("--topology", options->topology, "Machine file: racks of hosts, rates of links")
+  verb->add_flag("--containment", options->containment,
+                 "Then also: whether the fastest hierarchies, cut down to a half and a quarter of "
+                 "the nodes, are among the fastest there");
+  verb->add_option("--topology", options->topology,
+                   "Machine file: racks of hosts, rates of links; measure: find racks by pairs of "
+                   "nodes that talk at once")
       ->envname("ISARIBI_TOPOLOGY");
+  verb->add_option("--save-topology", options->save_topology,
+                   "With --topology measure: machine file of the racks found");
   verb->add_option("--output", options->output,
                    "Tuning file for train (default: allreduce.json; empty: none)");
   verb->add_option("--csv", options->csv, "All measurements as a table");

@@ -29,6 +29,7 @@ struct PlanOptions {
   double gigabytes = 10;
   std::string topology, bytes = "100M";
   int shown = 20;
+  bool containment = false;
 };
 
 /// The training set: of the file, or as the command line describes it.
@@ -155,12 +156,18 @@ void schedule_table(const train::Config& config, const data::DatasetInfo& info,
 }
 
 core::ExitCode plan_verb(const PlanOptions& options, Session& session) {
+  if (options.containment && (options.topology.empty() || !options.deck.empty()))
+    throw core::UsageError("plan --containment is about the allreduce of a machine, without a deck",
+                           "isaribi plan --ranks 2048 --topology FILE --containment");
   if (options.deck.empty()) {
     if (options.topology.empty())
       throw core::UsageError("plan needs a deck, or a machine: --topology FILE",
                              "isaribi plan --help shows examples");
-    allreduce_table(read_machine_file(options.topology), static_cast<int>(options.ranks),
-                    comm::parse_bytes(options.bytes), options.shown, session.log);
+    const MachineFile machine = read_machine_file(options.topology);
+    const auto ranks = static_cast<int>(options.ranks);
+    const std::int64_t bytes = comm::parse_bytes(options.bytes);
+    allreduce_table(machine, ranks, bytes, options.shown, session.log);
+    if (options.containment) containment_table(machine, ranks, bytes, session.log);
     return core::ExitCode::ok;
   }
   Deck deck = read_deck(session, options.deck, options.overrides);
@@ -228,6 +235,9 @@ void add_plan(CLI::App& app, Command& chosen) {
                    "Machine file: the predicted time of every hierarchy of --ranks on it");
   verb->add_option("--bytes", options->bytes,
                    "With --topology and no deck: bytes to sum (default: 100M)");
+  verb->add_flag("--containment", options->containment,
+                 "With --topology and no deck: also whether the fastest hierarchies, cut down to "
+                 "half the ranks, are among the fastest there, half by half");
   verb->add_option("--show", options->shown, "With --topology: hierarchies to list (default: 20)")
       ->check(CLI::PositiveNumber);
   verb->add_option("--classes", options->classes, "Number of classes")->check(CLI::PositiveNumber);

@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "comm/allreduce/containment.hpp"
 #include "comm/allreduce/plan_choice.hpp"
 #include "core/error.hpp"
 
@@ -45,20 +48,56 @@ Row best_of(const comm::MachineModel& model, const comm::Topology& topology,
   return best;
 }
 
+/// Every hierarchy of a number of ranks, fastest first.
+std::vector<Row> predict_all(const MachineFile& machine, const comm::Topology& topology,
+                             double bytes) {
+  const comm::MachineModel model = machine.model(topology);
+  std::vector<Row> rows;
+  for (const auto& levels : comm::candidate_levels(topology, true))
+    rows.push_back(best_of(model, topology, levels, bytes));
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const Row& a, const Row& b) { return a.seconds < b.seconds; });
+  return rows;
+}
+
+comm::Topology machine_of(const MachineFile& machine, int ranks) {
+  return comm::regular_topology(ranks, machine.ranks_per_node,
+                                machine.nodes_per_rack > 0 ? machine.nodes_per_rack : ranks);
+}
+
 }  // namespace
+
+void containment_table(const MachineFile& machine, int ranks, std::int64_t bytes, core::Log& log) {
+  require(machine);
+  const auto size = static_cast<double>(bytes);
+  log.info("\ncontainment of {}: each fastest hierarchy, cut down to half the ranks",
+           comm::bytes_to_text(bytes));
+  log.info("  {:>6} {:<40} {:>6} {:<40} {:>8}  within {:.0f} %", "ranks", "fastest", "half",
+           "cut down", "behind", 100 * comm::kAsFast);
+  std::vector<Row> rows = predict_all(machine, machine_of(machine, ranks), size);
+  int holds = 0, steps = 0;
+  for (int half = ranks / 2; half >= std::max(3, machine.ranks_per_node); half /= 2) {
+    const comm::Topology part = machine_of(machine, half);
+    const auto cut = comm::cut_down(rows.front().levels, part);
+    const double seconds = best_of(machine.model(part), part, cut, size).seconds;
+    std::vector<Row> there = predict_all(machine, part, size);
+    const double behind = seconds / there.front().seconds - 1;
+    ++steps;
+    holds += behind <= comm::kAsFast ? 1 : 0;
+    log.info("  {:>6} {:<40} {:>6} {:<40} {:>6.1f} %  {}", half * 2,
+             comm::to_text(rows.front().levels), half, comm::to_text(cut), 100 * behind,
+             behind <= comm::kAsFast ? "holds" : "fails: " + comm::to_text(there.front().levels));
+    rows = std::move(there);
+  }
+  log.info("  holds in {} of {} steps", holds, steps);
+}
 
 void allreduce_table(const MachineFile& machine, int ranks, std::int64_t bytes, int shown,
                      core::Log& log) {
   require(machine);
-  const int per_rack = machine.nodes_per_rack > 0 ? machine.nodes_per_rack : ranks;
-  const comm::Topology topology = comm::regular_topology(ranks, machine.ranks_per_node, per_rack);
-  const comm::MachineModel model = machine.model(topology);
+  const comm::Topology topology = machine_of(machine, ranks);
   const auto size = static_cast<double>(bytes);
-  std::vector<Row> rows;
-  for (const auto& levels : comm::candidate_levels(topology, true))
-    rows.push_back(best_of(model, topology, levels, size));
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const Row& a, const Row& b) { return a.seconds < b.seconds; });
+  const std::vector<Row> rows = predict_all(machine, topology, size);
   double bound = comm::node_cut_bytes(topology, size) / machine.node.bytes_per_s;
   if (machine.rack.bytes_per_s > 0)
     bound = std::max(bound, comm::rack_cut_bytes(topology, size) / machine.rack.bytes_per_s);

@@ -15,4 +15,8 @@ namespace isaribi::app {
 void allreduce_table(const MachineFile& machine, int ranks, std::int64_t bytes, int shown,
                      core::Log& log);
 
+/// Whether the fastest hierarchy by prediction, cut down to half the ranks, is within 3 % of the
+/// fastest there: from `ranks` on, half by half, to one node. @throws as allreduce_table
+void containment_table(const MachineFile& machine, int ranks, std::int64_t bytes, core::Log& log);
+
 }  // namespace isaribi::app

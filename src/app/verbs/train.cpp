@@ -95,10 +95,10 @@ core::ExitCode train_verb(const TrainOptions& options, Session& session) {
                             "data/train is not the data that this run was started with",
                             "set data/train back, or start a new run with another run/dir");
   });
-  check_reduction(session, config);
   comm::check_agreement(
       session.comm,
       {{"program", build_id()}, {"deck", fingerprint(text)}, {"training data", data.digest}});
+  const Surroundings surroundings = check_reduction(session, config);
   session.log.info("resolved deck ({}):", options.deck);
   for (const std::string& line : deck.table()) session.log.info("{}", line);
 
@@ -117,7 +117,7 @@ core::ExitCode train_verb(const TrainOptions& options, Session& session) {
   limits.hang_seconds = config.run.watchdog_seconds;
   comm::Watchdog watchdog(session.comm, timers, limits);
   const train::Context context{session.comm, *chosen.backend, session.log, timers};
-  const auto reduction = make_reduction(session, config);
+  const auto reduction = make_reduction(session, config, surroundings);
   const train::RunInputs inputs{
       .deck = text,
       .isa = chosen.isa,

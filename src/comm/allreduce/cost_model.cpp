@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
 
 namespace isaribi::comm {
 namespace {
@@ -108,27 +111,17 @@ struct StageTime {
 
 StageTime stage_time(const MachineModel& machine, const StageLoad& load, double bytes) {
   StageTime time;
+  const bool large = load.message() * bytes >= machine.large_bytes;
   const auto pass = [&](std::size_t link, double share) {
     const LinkCost& cost = machine.links[link].of(load.exchange);
-    time.all = std::max(time.all, share * bytes * cost.alone);
-    time.busy = std::max(time.busy, share * bytes * cost.busy);
+    time.all = std::max(time.all, share * bytes * (large ? cost.alone : cost.eager));
+    time.busy = std::max(time.busy, share * bytes * (large ? cost.busy : cost.eager));
   };
   if (load.link == 0) pass(0, load.port);
   for (std::size_t d = 0; d < load.door.size(); ++d) pass(d + 1, load.door[d]);
   time.all +=
       load.rounds * machine.links[static_cast<std::size_t>(load.link)].of(load.exchange).latency;
   return time;
-}
-
-double misfit(const MachineModel& machine, const std::vector<Sample>& samples) {
-  double sum = 0;
-  for (const Sample& s : samples) {
-    const double error =
-        std::log(std::max(predict_seconds(machine, s.loads, s.bytes, s.segments, s.window), 1e-12) /
-                 s.seconds);
-    sum += error * error;
-  }
-  return sum;
 }
 
 }  // namespace
@@ -143,52 +136,143 @@ double predict_seconds(const MachineModel& machine, const std::vector<StageLoad>
     slowest = std::max(slowest, time.all / window);
     (load.link == 0 ? inside : outside) += 2 * time.busy;
   }
-  const double each = std::max({inside, outside, slowest});
+  // As good as the largest where one place is the tightest; where several are, they overlap badly.
+  const double each = std::cbrt(inside * inside * inside + outside * outside * outside +
+                                slowest * slowest * slowest);
   return first + static_cast<double>(segments - 1) * each;
 }
 
-MachineModel fit_model(MachineModel start, const std::vector<Sample>& samples) {
-  constexpr int kPasses = 200;
-  constexpr double kSteps[] = {0.1, 0.4, 0.8, 0.95, 0.99, 1.01, 1.05, 1.25, 2.5, 10};
-  constexpr double kTrust = 1e-4;  // in the start, against one sample
-  std::vector<double*> parameters;
-  for (LinkModel& l : start.links) {
-    for (const Exchange e : kExchanges) {
-      LinkCost* c = &l.of(e);
-      for (double* p : {&c->latency, &c->alone, &c->busy}) {
-        if (*p > 0) parameters.push_back(p);
-      }
-    }
-  }
-  std::vector<double> origin;
-  for (const double* p : parameters) origin.push_back(*p);
-  const auto cost = [&] {
-    double sum = misfit(start, samples);
-    for (std::size_t i = 0; i < origin.size(); ++i) {
-      const double moved = std::log(*parameters[i] / origin[i]);
-      sum += kTrust * moved * moved;
-    }
-    return sum;
-  };
-  double best = cost();
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const double before = best;
-    for (double* p : parameters) {
-      const double old = *p;
-      double kept = old;
-      for (const double step : kSteps) {
-        *p = old * step;
-        const double now = cost();
-        if (now < best) {
-          best = now;
-          kept = *p;
+namespace {
+
+/// Levenberg-Marquardt (Marquardt 1963) on the logarithms of all parameters; residuals are
+/// logarithms of predicted over measured seconds, and, at little weight, of parameters over where
+/// they began, which holds those that no sample tells of.
+class Fit {
+ public:
+  Fit(MachineModel start, const std::vector<Sample>& samples)
+      : model_(std::move(start)), samples_(samples) {
+    for (LinkModel& l : model_.links) {
+      for (const Exchange e : kExchanges) {
+        LinkCost* c = &l.of(e);
+        for (double* p : {&c->latency, &c->alone, &c->busy, &c->eager}) {
+          if (*p > 0) parameters_.push_back(p);
         }
       }
-      *p = kept;
     }
-    if (best > before * (1 - 1e-6)) break;
+    for (const double* p : parameters_) origin_.push_back(std::log(*p));
+    at_ = origin_;
+    residuals_ = residuals();
   }
-  return start;
+
+  /// @return the sum of squares that is left
+  double run() {
+    constexpr int kSteps = 30;
+    double cost = squares(residuals_), damping = 1e-2;
+    for (int step = 0; step < kSteps && damping < 1e6; ++step) {
+      const std::vector<double> before = at_, move = solve(damping);
+      for (std::size_t i = 0; i < at_.size(); ++i) at_[i] += std::clamp(move[i], -1.0, 1.0);
+      const std::vector<double> now = residuals();
+      const double reached = squares(now);
+      if (!(reached < cost)) {
+        at_ = before;
+        damping *= 4;
+        continue;
+      }
+      const bool done = reached > cost * (1 - 1e-6);
+      residuals_ = now;
+      cost = reached;
+      damping /= 4;
+      if (done) break;
+    }
+    residuals();  // writes the parameters
+    return cost;
+  }
+  const MachineModel& model() const { return model_; }
+
+ private:
+  static double squares(const std::vector<double>& r) {
+    return std::inner_product(r.begin(), r.end(), r.begin(), 0.0);
+  }
+
+  std::vector<double> residuals() {
+    constexpr double kTrust = 0.02;  // in the origin, against one sample
+    for (std::size_t i = 0; i < at_.size(); ++i) *parameters_[i] = std::exp(at_[i]);
+    std::vector<double> r;
+    for (const Sample& s : samples_) {
+      const double t = predict_seconds(model_, s.loads, s.bytes, s.segments, s.window);
+      r.push_back(std::log(std::max(t, 1e-12) / s.seconds));
+    }
+    for (std::size_t i = 0; i < at_.size(); ++i) r.push_back(kTrust * (at_[i] - origin_[i]));
+    for (const LinkModel& l : model_.links) {  // what waits for nobody knows no exchange
+      if (l.ring.eager > 0) r.push_back(std::log(l.ring.eager / l.direct.eager));
+    }
+    return r;
+  }
+
+  /// The step of (J'J + damping diag(J'J)) x = -J'r, by Gaussian elimination of a matrix that is
+  /// positive definite.
+  std::vector<double> solve(double damping) {
+    constexpr double kDifference = 1e-5;
+    const std::size_t n = at_.size();
+    std::vector<std::vector<double>> slope, a(n, std::vector<double>(n + 1));
+    for (std::size_t i = 0; i < n; ++i) {
+      const double kept = at_[i];
+      at_[i] += kDifference;
+      slope.push_back(residuals());
+      at_[i] = kept;
+      for (std::size_t s = 0; s < residuals_.size(); ++s) {
+        slope[i][s] = (slope[i][s] - residuals_[s]) / kDifference;
+      }
+    }
+    const auto dot = [](const std::vector<double>& x, const std::vector<double>& y) {
+      return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
+    };
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t j = 0; j < n; ++j) a[i][j] = dot(slope[i], slope[j]);
+      a[i][i] *= 1 + damping;
+      a[i][n] = -dot(slope[i], residuals_);
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t j = i + 1; j < n; ++j) {
+        const double factor = a[j][i] / a[i][i];
+        for (std::size_t k = i; k <= n; ++k) a[j][k] -= factor * a[i][k];
+      }
+    }
+    std::vector<double> x(n);
+    for (std::size_t i = n; i-- > 0;) {
+      x[i] = a[i][n];
+      for (std::size_t j = i + 1; j < n; ++j) x[i] -= a[i][j] * x[j];
+      x[i] /= a[i][i];
+    }
+    return x;
+  }
+
+  MachineModel model_;
+  const std::vector<Sample>& samples_;
+  std::vector<double*> parameters_;  ///< in model_
+  std::vector<double> origin_, at_;  ///< logarithms
+  std::vector<double> residuals_;    ///< at at_
+};
+
+}  // namespace
+
+MachineModel fit_model(const MachineModel& start, const std::vector<Sample>& samples) {
+  // Where libraries change from eager to rendezvous: Open MPI 64 KiB over TCP, UCX and MPICH less.
+  constexpr double kLarge[] = {65536, 32768, 16384, 8192, 131072, 0};
+  constexpr double kClearly = 0.5;  // better, to be taken for another limit
+  MachineModel best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const double large : kLarge) {
+    MachineModel from = start;
+    from.large_bytes = large;
+    Fit fit(std::move(from), samples);
+    const double left = fit.run();
+    if (left < kClearly * least) {
+      least = left;
+      best = fit.model();
+    }
+  }
+  return best;
 }
 
 double node_cut_bytes(const Topology& topology, double bytes) {

@@ -3,7 +3,8 @@
 // stage: rounds times a latency, plus bytes through the tightest place, a rank's own port or the
 // door of a domain that its ranks share (a node's network card, a rack's uplinks). Segments overlap
 // across levels: the first pays all stages, as if alone, each further one only what the busiest
-// place needs.
+// place needs. Messages that the library sends at once, into memory it keeps for them (eager), wait
+// for nobody; larger ones wait for their receiver (rendezvous), which leaves gaps.
 #pragma once
 
 #include <cstddef>
@@ -20,11 +21,13 @@ namespace isaribi::comm {
 struct LinkCost {
   /// Seconds per round of a ring, or per message of a direct exchange, that bytes do not explain.
   double latency = 0;
-  /// Seconds per byte of a segment that has the stage to itself: rounds wait for each other, and
-  /// the last of several concurrent messages is late.
+  /// Seconds per byte, in large messages, of a segment that has the stage to itself: rounds wait
+  /// for each other, and the last of several concurrent messages is late.
   double alone = 0;
-  /// Seconds per byte while other segments fill such gaps.
+  /// The same while other segments fill such gaps.
   double busy = 0;
+  /// Seconds per byte in small messages.
+  double eager = 0;
 };
 
 /// Of the messages that stay in one kind of domain but leave the next smaller one. Bytes are those
@@ -47,6 +50,7 @@ struct LinkModel {
 /// c - 1; one more than Topology::kinds.
 struct MachineModel {
   std::vector<LinkModel> links;
+  double large_bytes = 0;  ///< a message of as many bytes is no longer small
 };
 
 /// What one level moves, one way, per byte of the buffer, in the group where it is most.
@@ -56,6 +60,7 @@ struct StageLoad {
   Exchange exchange = Exchange::ring;
   double port = 0;           ///< sent by one rank
   std::vector<double> door;  ///< out of the fullest domain of each kind
+  double message() const { return rounds > 0 ? port / rounds : 0; }
 };
 /// By level.
 std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hierarchy);
@@ -74,9 +79,9 @@ struct Sample {
   double seconds = 0;
 };
 /// The model that explains the samples best (least squares of the logarithm of seconds), found from
-/// `start` by changing one parameter at a time; what the samples say nothing about stays, and so
-/// does a parameter of 0.
-MachineModel fit_model(MachineModel start, const std::vector<Sample>& samples);
+/// `start`; what the samples say nothing about stays near it, and a parameter that is 0 there stays
+/// 0.
+MachineModel fit_model(const MachineModel& start, const std::vector<Sample>& samples);
 
 /// Least bytes out of one node, and out of one rack, of any allreduce of `bytes`: 2 (k - 1) / k of
 /// them for k nodes (racks). 0 where there is only one.

@@ -5,56 +5,33 @@
 #include <cmath>
 #include <memory>
 
+#include "comm/allreduce/plan_search.hpp"
 #include "core/error.hpp"
 #include "core/timer.hpp"
 
 namespace isaribi::comm {
 namespace {
 
-constexpr std::int64_t kSmallestSegment = std::int64_t{16} << 10;
-constexpr std::int64_t kSegments[] = {1, 2, 4, 8, 16, 32, 64};
-constexpr double kShareMeasured = 0.1;  // of all plans, unless exhaustive
-constexpr std::size_t kFewestMeasured = 3;
-constexpr std::int64_t kCalibrationSegments = 16;
 constexpr int kLeast = 3, kMost = 20;  // repetitions
 constexpr double kShareOfOne = 0.05;   // of a size's time, for one plan
-/// Where the fit begins: the orders of magnitude of a cluster.
-constexpr LinkCost kFirstGuess{1e-5, 1e-9, 1e-9};
-constexpr double kInsideFaster = 10;
-
-/// The levels of the machine themselves, one exchange for all.
-std::vector<HierarchyLevel> natural_levels(const Topology& topology, Exchange exchange) {
-  std::vector<HierarchyLevel> levels;
-  for (const int size : topology.shape()) levels.push_back({exchange, size});
-  return levels;
-}
-
-/// A hierarchy with what it loads.
-struct Candidate {
-  std::vector<HierarchyLevel> levels;
-  std::vector<StageLoad> loads;
-};
 
 class Tuner {
  public:
   Tuner(Communicator& comm, const Topology& topology, const TunerOptions& options)
-      : comm_(comm), topology_(topology), options_(options) {
+      : comm_(comm),
+        topology_(topology),
+        options_(options),
+        search_(topology, {options.sizes, options.wire, options.same_bits, options.window}) {
     report_.tuning = empty_tuning(topology, options);
   }
 
   TunerReport run() {
     start_ = core::now_seconds();
-    list_candidates();
     for (const std::int64_t bytes : options_.sizes) measure_library(bytes);
-    if (comm_.size() > 1) {
-      if (options_.plans.empty()) calibrate();
-      for (const std::int64_t bytes : options_.sizes) tune_size(bytes);
-    }
-    // A few plans by name fit no model.
-    if (samples_.empty() || !options_.plans.empty()) report_.model.links.clear();
-    for (PlanResult& r : report_.results) {
-      const bool known = !r.plan.library() && !report_.model.links.empty();
-      if (known) r.fitted = predict(r.bytes, r.plan, loads_of(r.plan));
+    if (options_.plans.empty()) {
+      search();
+    } else if (comm_.size() > 1) {
+      for (const std::int64_t bytes : options_.sizes) measure_named(bytes);
     }
     std::stable_sort(report_.results.begin(), report_.results.end(),
                      [](const PlanResult& a, const PlanResult& b) { return a.bytes < b.bytes; });
@@ -70,156 +47,73 @@ class Tuner {
   double spent() const {  // the same on all ranks
     return comm_.all_reduce(core::now_seconds() - start_, ReduceOp::max);
   }
-  /// For one size.
-  double fair_share() const {
-    return options_.budget_seconds / static_cast<double>(options_.sizes.size());
+  TimingLimits limits() const {
+    const double each = options_.budget_seconds / static_cast<double>(options_.sizes.size());
+    return {kLeast, kMost, each * kShareOfOne};
   }
-  double predict(std::int64_t bytes, const PlanChoice& plan,
-                 const std::vector<StageLoad>& loads) const;
-  std::vector<StageLoad> loads_of(const PlanChoice& plan) const {
-    return stage_loads(topology_, Hierarchy(topology_.order, plan.levels));
-  }
-  bool is_measured(std::int64_t bytes, const PlanChoice& plan) const;
-  void list_candidates();
   void measure_library(std::int64_t bytes);
-  void measure(std::int64_t bytes, const PlanChoice& plan);
-  void calibrate();
-  void guess_rates();
-  void tune_size(std::int64_t bytes);
+  void measure_named(std::int64_t bytes);
+  Timing measure(std::int64_t bytes, const PlanChoice& plan);
+  void try_out(const PlanSearch::Trial& trial, bool searched);
+  void search();
   void choose(std::int64_t bytes);
 
   Communicator& comm_;
   const Topology& topology_;
   const TunerOptions& options_;
+  PlanSearch search_;
   TunerReport report_;
-  std::vector<Candidate> candidates_;
-  std::vector<Sample> samples_;
   double start_ = 0;
 };
 
-std::int64_t segments_of(std::int64_t bytes, const PlanChoice& plan) {
-  return plan.segment_bytes > 0 ? (bytes + plan.segment_bytes - 1) / plan.segment_bytes : 1;
-}
-
-double Tuner::predict(std::int64_t bytes, const PlanChoice& plan,
-                      const std::vector<StageLoad>& loads) const {
-  return predict_seconds(report_.model, loads, static_cast<double>(bytes), segments_of(bytes, plan),
-                         options_.window);
-}
-
-bool Tuner::is_measured(std::int64_t bytes, const PlanChoice& plan) const {
-  return std::any_of(report_.results.begin(), report_.results.end(),
-                     [&](const PlanResult& r) { return r.bytes == bytes && r.plan == plan; });
-}
-
-void Tuner::list_candidates() {
-  report_.model.links.assign(topology_.kinds.size() + 1,
-                             {kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess});
-  const std::uint64_t order =
-      Hierarchy(topology_.order, natural_levels(topology_, Exchange::direct)).sum_signature();
-  for (const std::vector<HierarchyLevel>& levels : candidate_levels(topology_)) {
-    const Hierarchy hierarchy(topology_.order, levels);
-    if (options_.same_bits && hierarchy.sum_signature() != order) continue;
-    candidates_.push_back({levels, stage_loads(topology_, hierarchy)});
-  }
-}
-
 void Tuner::measure_library(std::int64_t bytes) {
   const core::Tensor x = buffer(bytes);
-  const TimingLimits limits{kLeast, kMost, fair_share() * kShareOfOne};
   report_.results.push_back(
-      {bytes, {}, time_together(comm_, limits, [&] { comm_.all_reduce(x, ReduceOp::sum); })});
+      {bytes, {}, time_together(comm_, limits(), [&] { comm_.all_reduce(x, ReduceOp::sum); })});
 }
 
-void Tuner::measure(std::int64_t bytes, const PlanChoice& plan) {
-  if (is_measured(bytes, plan)) return;
+Timing Tuner::measure(std::int64_t bytes, const PlanChoice& plan) {
   const core::Tensor x = buffer(bytes);
   const auto sums = make_runner(comm_, topology_, plan, options_.wire, options_.window);
-  const TimingLimits limits{kLeast, kMost, fair_share() * kShareOfOne};
-  PlanResult result{bytes, plan, {}};
-  const std::vector<StageLoad> loads = loads_of(plan);
-  if (options_.plans.empty()) result.predicted = predict(bytes, plan, loads);
-  result.measured = time_together(comm_, limits, [&] { sums->start(x).wait(); });
-  report_.results.push_back(result);
-  samples_.push_back({loads, static_cast<double>(bytes), segments_of(bytes, plan), options_.window,
-                      result.measured.median});
+  return time_together(comm_, limits(), [&] { sums->start(x).wait(); });
 }
 
-// A few plans that between them show every parameter: the levels of the machine and all ranks as
-// one level, by ring and by direct exchange, whole and in segments, large and small.
-void Tuner::calibrate() {
-  const auto [least, most] = std::minmax_element(options_.sizes.begin(), options_.sizes.end());
-  std::vector<PlanChoice> plans;
-  for (const Exchange exchange : {Exchange::ring, Exchange::direct}) {
-    plans.push_back({natural_levels(topology_, exchange), 0});
-    plans.push_back({{{exchange, comm_.size()}}, 0});
-  }
-  for (PlanChoice& plan : plans) {
-    for (HierarchyLevel& level : plan.levels) {
-      if (level.size == 2) level.exchange = Exchange::direct;  // as in the list of candidates
-    }
-    const auto listed = std::any_of(candidates_.begin(), candidates_.end(),
-                                    [&](const Candidate& c) { return c.levels == plan.levels; });
-    if (!listed) continue;
-    for (const std::int64_t bytes : {*least, *most}) {  // the large ones count in guess_rates
-      for (const std::int64_t segments : {std::int64_t{1}, kCalibrationSegments}) {
-        plan.segment_bytes = segments == 1 ? 0 : (bytes + segments - 1) / segments;
-        if (segments == 1 || plan.segment_bytes >= kSmallestSegment) measure(bytes, plan);
-      }
-    }
-  }
-  for (PlanResult& r : report_.results) {
-    r.calibration = !r.plan.library();
-    r.predicted = 0;
-  }
-  guess_rates();
-  report_.model = fit_model(report_.model, samples_);
-}
-
-// Where the fit begins: as if the network alone took the time of one level of all ranks, and what
-// is inside a node were much faster.
-void Tuner::guess_rates() {
-  for (const Sample& s : samples_) {
-    if (s.loads.size() != 1) continue;
-    const StageLoad& load = s.loads.front();
-    const bool network = !load.door.empty();
-    const double bytes = 2 * s.bytes * (network ? load.door.front() : load.port);
-    for (std::size_t c = 0; c < report_.model.links.size(); ++c) {
-      LinkModel& link = report_.model.links[c];
-      LinkCost& cost = load.exchange == Exchange::ring ? link.ring : link.direct;
-      const double inside = network && c == 0 ? kInsideFaster : 1;
-      (s.segments == 1 ? cost.alone : cost.busy) = s.seconds / bytes / inside;
-    }
-  }
-}
-
-void Tuner::tune_size(std::int64_t bytes) {
-  const double until = spent() + fair_share();
-  const bool named = !options_.plans.empty(), all = options_.exhaustive || named;
-  std::vector<std::pair<double, PlanChoice>> plans;  // with their predicted seconds
+void Tuner::measure_named(std::int64_t bytes) {
   for (const PlanChoice& plan : options_.plans) {
-    if (!plan.library()) plans.emplace_back(0, plan);
+    const bool known =
+        std::any_of(report_.results.begin(), report_.results.end(),
+                    [&](const auto& r) { return r.bytes == bytes && r.plan == plan; });
+    if (!known) report_.results.push_back({bytes, plan, measure(bytes, plan)});
   }
-  for (std::size_t c = 0; !named && c < candidates_.size(); ++c) {
-    for (const std::int64_t segments : kSegments) {
-      const std::int64_t segment = (bytes + segments - 1) / segments;
-      if (segments > 1 && segment < kSmallestSegment) break;
-      const PlanChoice plan{candidates_[c].levels, segments == 1 ? 0 : segment};
-      plans.emplace_back(predict(bytes, plan, candidates_[c].loads), plan);
-    }
+  report_.plans += static_cast<std::int64_t>(options_.plans.size());
+}
+
+void Tuner::try_out(const PlanSearch::Trial& trial, bool searched) {
+  PlanResult result{trial.bytes, trial.plan, measure(trial.bytes, trial.plan)};
+  result.predicted = trial.predicted;
+  result.calibration = trial.calibration;
+  result.searched = searched;
+  search_.measured(trial, result.measured.median);
+  report_.results.push_back(result);
+}
+
+void Tuner::search() {
+  report_.plans = search_.plans();
+  while (const auto trial = search_.next()) {
+    const bool late = !trial->calibration && spent() > options_.budget_seconds;
+    if (late && !options_.exhaustive) break;
+    try_out(*trial, true);
   }
-  report_.plans += static_cast<std::int64_t>(plans.size());
-  std::stable_sort(plans.begin(), plans.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  const std::size_t wanted =
-      all ? plans.size()
-          : std::max(kFewestMeasured,
-                     static_cast<std::size_t>(kShareMeasured * static_cast<double>(plans.size())));
-  for (std::size_t i = 0; i < std::min(wanted, plans.size()); ++i) {
-    if (!all && i > 0 && spent() > until) break;
-    measure(bytes, plans[i].second);
+  // All predicted before one of them is measured.
+  if (options_.exhaustive) {
+    for (const PlanSearch::Trial& trial : search_.rest()) try_out(trial, false);
   }
-  if (!all) report_.model = fit_model(report_.model, samples_);
+  if (report_.plans == 0) return;
+  search_.fit();
+  report_.model = search_.model();
+  for (PlanResult& r : report_.results) {
+    if (!r.plan.library()) r.fitted = search_.predict(r.bytes, r.plan);
+  }
 }
 
 void Tuner::choose(std::int64_t bytes) {

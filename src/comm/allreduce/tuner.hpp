@@ -40,7 +40,7 @@ struct TunerOptions {
   core::DType type = core::DType::f32;  ///< of its elements
   std::optional<core::DType> wire;      ///< of the payload between nodes
   bool same_bits = false;               ///< only plans that add in the same order
-  bool exhaustive = false;              ///< measure every plan
+  bool exhaustive = false;              ///< after the search measure every other plan too
   std::vector<PlanChoice> plans;        ///< measure these, if any are named, and no others
   double budget_seconds = 60;
   int window = 2;
@@ -50,9 +50,10 @@ struct PlanResult {
   std::int64_t bytes = 0;
   PlanChoice plan;
   Timing measured;
-  double predicted = 0;      ///< seconds, before it was measured; 0 for the library
+  double predicted = 0;      ///< seconds, before it was measured; 0: not predicted
   double fitted = 0;         ///< seconds, by the model of the report
   bool calibration = false;  ///< its measurement made the first model
+  bool searched = false;     ///< by the search itself, not because it was to be exhaustive
 };
 
 struct TuningEntry {
