@@ -227,15 +227,22 @@ void both_ways(Communicator& world, ScheduleRunner& runner, const Counts& counts
   }
 }
 
+// Every combination of few ranks; of many, types and wires in turn.
+bool in_turn(const Communicator& world, std::size_t turn, std::size_t kind) {
+  return world.size() <= 5 || turn % 3 == kind;
+}
+
 void every_plan_in_parts(Communicator& world) {
+  std::size_t turn = 0;
   for (const RankOrder& order : {RankOrder::flat(world.size()), uneven(world.size())}) {
     for (const auto& levels : hierarchies(order)) {
       for (const std::int64_t segment_bytes : {0, 300}) {
         ScheduleRunner runner(world, order, levels, {.segment_bytes = segment_bytes});
         for (const Counts& counts : part_counts(world.size())) {
-          both_ways<float>(world, runner, counts);
-          both_ways<double>(world, runner, counts);
-          both_ways<std::int32_t>(world, runner, counts);
+          if (in_turn(world, turn, 0)) both_ways<float>(world, runner, counts);
+          if (in_turn(world, turn, 1)) both_ways<double>(world, runner, counts);
+          if (in_turn(world, turn, 2)) both_ways<std::int32_t>(world, runner, counts);
+          ++turn;
         }
       }
     }
@@ -244,14 +251,13 @@ void every_plan_in_parts(Communicator& world) {
 
 void narrow_wires_in_parts(Communicator& world) {
   const RankOrder order = uneven(world.size());
+  const core::DType wires[] = {core::DType::f32, core::DType::bf16, core::DType::f16};
+  std::size_t turn = 0;
   for (const auto& levels : hierarchies(order)) {
     if (library_from(levels, 1)) continue;
-    for (const core::DType wire : {core::DType::f32, core::DType::bf16, core::DType::f16}) {
-      ScheduleRunner runner(world, order, levels,
-                            {.segment_bytes = 800, .wire = wire, .first_wire_level = 1});
-      for (const Counts& counts : part_counts(world.size()))
-        both_ways<double>(world, runner, counts);
-    }
+    ScheduleRunner runner(world, order, levels,
+                          {.segment_bytes = 800, .wire = wires[turn++ % 3], .first_wire_level = 1});
+    for (const Counts& counts : part_counts(world.size())) both_ways<double>(world, runner, counts);
   }
 }
 
