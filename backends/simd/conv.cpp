@@ -5,14 +5,67 @@
 #include <algorithm>
 
 #include "backends/simd/gemm.hpp"
+#include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
 namespace {
 
-/// A 1 x 1 convolution that meets every pixel is a product of matrices.
+/// A 1 x 1 convolution without padding or groups: a product of matrices of the pixels it meets.
 bool pointwise(const core::Shape& w, const api::ConvGeometry& g) {
-  return w[1] == 1 && w[2] == 1 && g.stride_h == 1 && g.stride_w == 1 && g.groups == 1 &&
+  return w[1] == 1 && w[2] == 1 && g.groups == 1 &&
          g.pad_top + g.pad_bottom + g.pad_left + g.pad_right == 0;
+}
+bool strided(const api::ConvGeometry& g) {
+  return g.stride_h > 1 || g.stride_w > 1;
+}
+
+/// y = act(x w^T + bias) over `rows` pixels, channels last.
+Product product_of(const float* x, std::int64_t rows, const api::ConvForward& args, float* y) {
+  const std::int64_t in = args.w.shape()[3], out = args.w.shape()[0];
+  return {rows,
+          out,
+          in,
+          {x, in, 1},
+          {args.w.data<float>(), 1, in},
+          y,
+          out,
+          1.0f,
+          0.0f,
+          args.bias.defined() ? args.bias.data<float>() : nullptr,
+          args.activation == api::Activation::relu};
+}
+
+constexpr std::int64_t kGathered = 2 << 20;      // elements, at most a few times an L2
+constexpr std::int64_t kGatheredChannels = 128;  // fewer are read where they lie
+
+/// Pixels of images [n, n + images) that a strided 1 x 1 convolution meets, one after another.
+void gather_pixels(const api::ConvForward& args, std::int64_t n, std::int64_t images, float* to) {
+  const core::Shape &x = args.x.shape(), &y = args.y.shape();
+  const api::ConvGeometry& g = args.geometry;
+  const std::int64_t rows = images * y[1], row = y[2] * x[3];
+  parallel_ranges(rows, rows * row, 1, [&](Range r) {
+    for (std::int64_t i = r.begin; i < r.end; ++i) {
+      const float* from =
+          args.x.data<float>() + ((n + i / y[1]) * x[1] + i % y[1] * g.stride_h) * x[2] * x[3];
+      for (std::int64_t q = 0; q < y[2]; ++q)
+        std::copy_n(from + q * g.stride_w * x[3], x[3], to + i * row + q * x[3]);
+    }
+  });
+}
+
+/// Gathers, then multiplies, some images at a time.
+void run_strided(const api::ConvForward& args, Context& context) {
+  const core::Shape &x = args.x.shape(), &y = args.y.shape();
+  const std::int64_t pixels = y[1] * y[2], image = pixels * x[3];
+  const std::int64_t together =
+      std::clamp<std::int64_t>(kGathered / image, 1, std::max<std::int64_t>(1, x[0]));
+  float* chosen = context.scratch.get<float>(Use::partial, together * image);
+  for (std::int64_t n = 0; n < x[0]; n += together) {
+    const std::int64_t images = std::min(together, x[0] - n);
+    gather_pixels(args, n, images, chosen);
+    multiply(product_of(chosen, images * pixels, args, args.y.data<float>() + n * pixels * y[3]),
+             context);
+  }
 }
 
 }  // namespace
@@ -24,22 +77,13 @@ void Conv::do_forward(const api::ConvForward& args) {
   }
   const core::Shape &x = args.x.shape(), &w = args.w.shape(), &y = args.y.shape();
   const api::ConvGeometry& g = args.geometry;
-  const float* bias = args.bias.defined() ? args.bias.data<float>() : nullptr;
-  const bool relu = args.activation == api::Activation::relu;
   if (pointwise(w, g) && args.y.count() > 0) {
-    multiply({x[0] * x[1] * x[2],
-              w[0],
-              w[3],
-              {args.x.data<float>(), w[3], 1},
-              {args.w.data<float>(), 1, w[3]},
-              args.y.data<float>(),
-              w[0],
-              1.0f,
-              0.0f,
-              bias,
-              relu},
-             context_);
-    return;
+    if (!strided(g)) {
+      multiply(product_of(args.x.data<float>(), x[0] * x[1] * x[2], args, args.y.data<float>()),
+               context_);
+      return;
+    }
+    if (w[3] >= kGatheredChannels) return run_strided(args, context_);
   }
   ConvWork& k = work_;
   k.x = args.x.data<float>();
@@ -58,8 +102,8 @@ void Conv::do_forward(const api::ConvForward& args) {
   k.group_out = w[0] / g.groups;
   k.weights = args.w.data<float>();
   k.w_in = 1, k.w_tap = w[3], k.w_out = w[1] * w[2] * w[3], k.w_group = k.group_out * k.w_out;
-  k.bias = bias;
-  k.relu = relu;
+  k.bias = args.bias.defined() ? args.bias.data<float>() : nullptr;
+  k.relu = args.activation == api::Activation::relu;
   k.phase_count = 0;
   Phase& phase = k.add_phase();
   phase.first_row = phase.first_column = 0;
@@ -99,7 +143,7 @@ void Conv::do_backward_data(const api::ConvBackwardData& args) {
   }
   const core::Shape &dy = args.dy.shape(), &w = args.w.shape(), &dx = args.dx.shape();
   const api::ConvGeometry& g = args.geometry;
-  if (pointwise(w, g) && args.dx.count() > 0) {
+  if (pointwise(w, g) && !strided(g) && args.dx.count() > 0) {
     multiply({dx[0] * dx[1] * dx[2],
               w[3],
               w[0],
