@@ -183,7 +183,9 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   const std::int64_t all = (l.c + kernels.lanes - 1) / kernels.lanes;
   const auto vectors = static_cast<int>(std::min<std::int64_t>(kernels.gemm_vectors, all));
   l.width = static_cast<std::int64_t>(vectors) * kernels.lanes;
-  l.height = kernels.tile_rows[vectors];
+  // Panels of nearly equal height: a low one at the end would wait for its few sums.
+  const std::int64_t most = kernels.tile_rows[vectors], panels = (l.o + most - 1) / most;
+  l.height = (l.o + panels - 1) / panels;
   l.padded_c = all * kernels.lanes;
   l.k = l.kh * l.kw * l.padded_c;
   const std::int64_t pixels = std::max<std::int64_t>(1, l.p * l.q);
