@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::int64_t kStripElements = 64 << 10;  // of x and dy; decides where sums are cut
 
+const float* zero_row(Scratch& scratch, std::int64_t elements) {
+  float* zeros = scratch.get<float>(Use::strip, elements);
+  std::fill(zeros, zeros + elements, 0.0f);
+  return zeros;
+}
+
 /// [tap][c].
 void pack(const ConvWork& work, const Phase& phase, float* to) {
   for (const Tap& tap : phase.taps) {
@@ -21,81 +27,79 @@ void pack(const ConvWork& work, const Phase& phase, float* to) {
   }
 }
 
+constexpr std::int64_t kRowsTogether = 2;  // of the output
+
 /// The taps of a phase as a grid: rows of `taps` each.
-DepthwiseRows grid_of(const ConvWork& work, const Phase& phase) {
+DepthwiseRows grid_of(const ConvWork& work, const Phase& phase, const float* zeros) {
   DepthwiseRows a{};
   const auto& taps = phase.taps;
   while (a.taps < static_cast<int>(taps.size()) &&
          taps[static_cast<std::size_t>(a.taps)].row == taps.front().row)
     ++a.taps;
+  a.rows = a.taps > 0 ? static_cast<int>(taps.size()) / a.taps : 0;
+  a.height = work.h;
   a.width = work.w;
+  a.channels = work.c;
+  a.step_h = work.in_step_h;
+  a.row_step = a.rows > 1 ? taps[static_cast<std::size_t>(a.taps)].row - taps[0].row : 1;
   a.step = work.in_step_w;
   a.first = taps.empty() ? 0 : taps.front().column - work.lead_w;
   a.tap_step = a.taps > 1 ? taps[1].column - taps[0].column : 1;
-  const auto next = static_cast<std::size_t>(a.taps);
-  a.x_row = next < taps.size() ? (taps[next].row - taps[0].row) * work.w * work.c : 0;
   a.columns = phase.columns;
-  a.channels = work.c;
+  a.zeros = zeros;
   return a;
 }
 
-/// Row `row` of a phase of image n.
-void run_row(const ConvWork& work, const Phase& phase, const Kernels& kernels, DepthwiseRows a,
-             const float* w, std::int64_t n, std::int64_t row) {
-  const auto tap_rows =
-      a.taps > 0 ? static_cast<std::int64_t>(phase.taps.size()) / a.taps : std::int64_t{0};
-  const auto at = [&](std::int64_t r) {
-    return phase.taps[static_cast<std::size_t>(r * a.taps)].row + row * work.in_step_h -
-           work.lead_h;
-  };
-  std::int64_t begin = 0, end = tap_rows;
-  while (begin < end && at(begin) < 0) ++begin;
-  while (end > begin && at(end - 1) >= work.h) --end;
-  a.rows = static_cast<int>(end - begin);
-  const float* image = work.x + n * work.h * work.w * work.c;
-  a.x = a.rows > 0 ? image + at(begin) * work.w * work.c : image;
-  const std::int64_t next = a.rows > 0 ? at(end - 1) + work.in_step_h : work.h;
-  // The row after the last one of an image is the first one of the next.
-  a.ahead = n * work.h + next < work.n * work.h ? image + next * work.w * work.c : nullptr;
+/// Rows [row, row + kRowsTogether) of a phase of image n.
+void run_rows(const ConvWork& work, std::size_t index, const Kernels& kernels, DepthwiseRows a,
+              const float* w, std::int64_t n, std::int64_t row) {
+  const Phase& phase = work.phases[index];
   DepthwiseOutput o{};
-  o.w = w + begin * a.taps * work.c;
+  o.rows = std::min(kRowsTogether, phase.rows - row);
+  if (o.rows <= 0) return;
+  a.x = work.x + n * work.h * work.w * work.c;
+  a.top = (phase.taps.empty() ? 0 : phase.taps.front().row - work.lead_h) + row * work.in_step_h;
+  const std::int64_t read = std::clamp<std::int64_t>(a.top + a.rows - 1, 0, work.h);
+  // The first phase fetches the rows of x that come next; in memory the next image follows.
+  const std::int64_t next = index == 0 ? o.rows * work.in_step_h : 0;
+  a.ahead = a.x + std::min(work.h, read + next) * work.w * work.c;
+  o.w = w + phase.weights;
   o.bias = work.bias;
   o.relu = work.relu;
+  const std::int64_t y_row = work.out_w * work.out_c;
+  o.y_row = work.out_step_h * y_row;
   o.y_pixel = work.out_step_w * work.out_c;
-  o.y = work.y + ((n * work.out_h + phase.first_row + row * work.out_step_h) * work.out_w +
-                  phase.first_column) *
-                     work.out_c;
-  o.ahead = o.y + work.out_step_h * work.out_w * work.out_c;
+  float* rows = work.y + (n * work.out_h + row * work.out_step_h) * y_row;
+  o.y = rows + phase.first_row * y_row + phase.first_column * work.out_c;
+  // Each phase fetches its share of the rows of y that all of them write next.
+  const auto count = static_cast<std::int64_t>(work.phase_count);
+  o.ahead = rows + o.rows * o.y_row + static_cast<std::int64_t>(index) * (o.rows * o.y_row / count);
   kernels.depthwise_output(a, o);
 }
 
 /// The gradient of channels [channels) over samples [samples).
 void add_block(const api::ConvBackwardWeights& args, const Kernels& kernels, DepthwiseRows a,
-               const float* zeros, Range samples, Range channels, float* acc) {
+               Range samples, Range channels, float* acc) {
   const core::Shape &x = args.x.shape(), &dy = args.dy.shape();
   const api::ConvGeometry& g = args.geometry;
   for (int tap = 0; tap < a.rows * a.taps; ++tap)
     std::fill(acc + tap * a.channels + channels.begin, acc + tap * a.channels + channels.end, 0.0f);
-  const std::int64_t dy_row = dy[2] * dy[3];
-  const std::int64_t row_elements = dy_row + g.stride_h * a.x_row;
+  const std::int64_t dy_row = dy[2] * dy[3], x_row = x[2] * x[3];
+  const std::int64_t row_elements = dy_row + g.stride_h * x_row;
   const std::int64_t strips = std::max<std::int64_t>(1, dy[1] * row_elements / kStripElements);
   const std::int64_t strip = (dy[1] + strips - 1) / strips;
   for (std::int64_t n = samples.begin; n < samples.end; ++n) {
-    a.x = args.x.data<float>() + n * x[1] * a.x_row;
+    a.x = args.x.data<float>() + n * x[1] * x_row;
     for (std::int64_t row = 0; row < dy[1]; row += strip) {
+      a.top = row * g.stride_h - g.pad_top;
       DepthwiseGradient d{};
-      d.top = row * g.stride_h - g.pad_top;
-      d.step_h = g.stride_h;
-      d.row_step = g.dilation_h;
-      d.height = x[1];
       d.dy = args.dy.data<float>() + (n * dy[1] + row) * dy_row;
       d.rows = std::min(strip, dy[1] - row);
       d.begin = channels.begin;
       d.end = channels.end;
       d.acc = acc;
-      d.zeros = zeros;
-      d.ahead_dy = d.dy + d.rows * dy_row;
-      d.ahead_x = a.x + std::min(x[1], d.top + d.rows * g.stride_h + 1) * a.x_row;
+      d.ahead = d.dy + d.rows * dy_row;
+      a.ahead = a.x + std::min(x[1], a.top + d.rows * g.stride_h + 1) * x_row;
       kernels.depthwise_gradient(a, d);
     }
   }
@@ -118,18 +122,26 @@ void store_gradient(const double* sums, std::int64_t taps, std::int64_t channels
 bool run_depthwise(ConvWork& work, Context& context) {
   if (work.groups != work.c || work.group_out != 1 || work.c == 1) return false;
   const Kernels& kernels = context.kernels();
+  std::int64_t taps = 0, rows = 0, columns = 0;
   for (std::size_t i = 0; i < work.phase_count; ++i) {
-    const Phase& phase = work.phases[i];
-    float* w = context.scratch.get<float>(Use::weights,
-                                          static_cast<std::int64_t>(phase.taps.size()) * work.c);
-    pack(work, phase, w);
-    const DepthwiseRows grid = grid_of(work, phase);
-    const std::int64_t items = work.n * phase.rows;
-    parallel_ranges(items, items * phase.columns * work.c, 1, [&](Range r) {
-      for (std::int64_t item = r.begin; item < r.end; ++item)
-        run_row(work, phase, kernels, grid, w, item / phase.rows, item % phase.rows);
-    });
+    Phase& phase = work.phases[i];
+    phase.weights = taps * work.c;
+    taps += static_cast<std::int64_t>(phase.taps.size());
+    rows = std::max(rows, phase.rows);
+    columns = std::max(columns, phase.columns);
   }
+  float* w = context.scratch.get<float>(Use::weights, taps * work.c);
+  for (std::size_t i = 0; i < work.phase_count; ++i)
+    pack(work, work.phases[i], w + work.phases[i].weights);
+  const float* zeros = zero_row(context.scratch, work.w * work.c);
+  const std::int64_t parts = (rows + kRowsTogether - 1) / kRowsTogether, items = work.n * parts;
+  parallel_ranges(items, work.n * rows * columns * work.c, 1, [&](Range r) {
+    for (std::int64_t item = r.begin; item < r.end; ++item) {
+      for (std::size_t i = 0; i < work.phase_count; ++i)
+        run_rows(work, i, kernels, grid_of(work, work.phases[i], zeros), w, item / parts,
+                 item % parts * kRowsTogether);
+    }
+  });
   return true;
 }
 
@@ -139,22 +151,24 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   if (g.groups == 1 || dw[3] != 1 || dw[0] != g.groups) return false;
   const Kernels& kernels = context.kernels();
   Scratch& scratch = context.ready();
+  const std::int64_t x_row = x[2] * x[3];
   DepthwiseRows a{};
+  a.height = x[1];
   a.width = x[2];
+  a.step_h = g.stride_h;
+  a.row_step = g.dilation_h;
   a.first = -g.pad_left;
   a.tap_step = g.dilation_w;
   a.step = g.stride_w;
   a.rows = static_cast<int>(dw[1]);
   a.taps = static_cast<int>(dw[2]);
-  a.x_row = x[2] * x[3];
   a.columns = dy[2];
   a.channels = x[3];
   const std::int64_t elements = dw[1] * dw[2] * x[3];
   const std::int64_t blocks = (x[0] + api::kSampleBlock - 1) / api::kSampleBlock;
   double* sums = scratch.get<double>(Use::sums, elements);
   float* partial = scratch.get<float>(Use::partial, std::max<std::int64_t>(1, blocks) * elements);
-  float* zeros = scratch.get<float>(Use::strip, a.x_row);
-  std::fill(zeros, zeros + a.x_row, 0.0f);
+  a.zeros = zero_row(scratch, x_row);
   // With more threads than blocks the channels are shared, too.
   const int threads = omp_get_max_threads();
   const std::int64_t vectors = (x[3] + kernels.lanes - 1) / kernels.lanes;
@@ -163,7 +177,7 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   parallel_ranges(blocks * slices, args.dy.count() * dw[1] * dw[2], 1, [&](Range r) {
     for (std::int64_t item = r.begin; item < r.end; ++item) {
       const std::int64_t block = item / slices, n = block * api::kSampleBlock;
-      add_block(args, kernels, a, zeros, {n, std::min(x[0], n + api::kSampleBlock)},
+      add_block(args, kernels, a, {n, std::min(x[0], n + api::kSampleBlock)},
                 share(x[3], static_cast<int>(item % slices), slices, kernels.lanes),
                 partial + block * elements);
     }

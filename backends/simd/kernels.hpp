@@ -50,39 +50,37 @@ struct WeightTile {
   const float* ahead;  ///< what will be read next: a cache line per pixel from here, or nullptr
 };
 
-/// Depthwise: rows of `width` pixels of x seen from rows of y. Tap (r, s) of pixel q is column
-/// first + s tap_step + q step of the r-th row from `x`, `x_row` apart. Columns outside the image
-/// add nothing; rows must lie inside.
+/// Depthwise: tap (r, s) of output pixel (p, q) reads row top + p step_h + r row_step and column
+/// first + q step + s tap_step of an image [height, width, channels]; what lies outside adds
+/// nothing.
 struct DepthwiseRows {
   const float* x;
-  ptrdiff_t x_row, width;
-  ptrdiff_t first, tap_step, step;
-  int rows, taps;  ///< of the kernel: those that lie inside
-  ptrdiff_t columns, channels;
-  const float* ahead;  ///< a row of x that will be read next, or nullptr
+  ptrdiff_t height, width, channels;
+  ptrdiff_t top, step_h, row_step;
+  ptrdiff_t first, step, tap_step;
+  int rows, taps;      ///< of the kernel
+  ptrdiff_t columns;   ///< of the output
+  const float* zeros;  ///< a row of x that stands for those outside
+  const float* ahead;  ///< what will be read next of x, as much as was read new for these rows
 };
 
-/// y[q, c] = act(bias[c] + sum_rs x w[r][s][c]), for one row of y.
+/// y[p, q, c] = act(bias[c] + sum_rs x w[r][s][c]) for p < rows.
 struct DepthwiseOutput {
   const float* w;
   const float* bias;
   float* y;
-  ptrdiff_t y_pixel;
-  const float* ahead;  ///< the row of y that will be written next; nothing is read from it
+  ptrdiff_t y_row, y_pixel;
+  ptrdiff_t rows;
+  const float* ahead;  ///< the rows of y that will be written next; nothing is read from them
   bool relu;
 };
 
-/// acc[r][s][c] += sum_pq x[p step_h + r row_step + top, .., c] dy[p, q, c] for p < rows and
-/// channels c in [begin, end). DepthwiseRows: x is the first row of an image of `height` rows,
-/// x_row from one to the next; its `rows` counts the rows of taps.
+/// acc[r][s][c] += sum_pq x dy[p, q, c] for p < rows, channels c in [begin, end).
 struct DepthwiseGradient {
-  ptrdiff_t top, step_h, row_step, height;
   const float* dy;
   ptrdiff_t rows, begin, end;
   float* acc;
-  const float* zeros;  ///< a row of x that stands for those outside the image
-  /// What will be read next: a cache line of dy, and step_h step of x, per pixel and vector.
-  const float *ahead_x, *ahead_dy;
+  const float* ahead;  ///< what will be read next of dy
 };
 
 /// y[w, o] = act(bias[o] + sum_s z[w + s, s channels + o]): the second half of conv_wide.cpp.

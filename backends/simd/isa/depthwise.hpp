@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Depthwise convolutions: vectors of channels, several pixels of a row at a time, so that a loaded
-// input serves every tap of the row that meets it. Included by each ISA unit after its vec_*.hpp.
+// Depthwise convolutions: vectors of channels, several pixels of one or two rows at a time, so that
+// a loaded input serves every tap that meets it. Included by each ISA unit after its vec_*.hpp.
 #pragma once
 
 #include "backends/simd/isa/lanes.hpp"
@@ -24,97 +24,191 @@ inline Interior interior_of(const DepthwiseRows& a) {
   return {begin, end};
 }
 
+/// The row of x that row r of taps meets from row p of the output.
+inline const float* row_of(const DepthwiseRows& a, ptrdiff_t p, int r) {
+  const ptrdiff_t row = a.top + p * a.step_h + r * a.row_step;
+  return row >= 0 && row < a.height ? a.x + row * a.width * a.channels : a.zeros;
+}
+
+/// What is used next, brought to L2 in the order of its addresses, whatever the order of its use:
+/// only so do the prefetchers of the hardware run ahead of it.
+struct Ahead {
+  const float *x, *y;
+
+  /// For one vector of an output pixel: LINES vectors of x.
+  template <int LINES>
+  void fetch() {
+    __builtin_prefetch(y, 0, 2);
+    y += kLanes;
+#pragma GCC unroll 4
+    for (int i = 0; i < LINES; ++i, x += kLanes) __builtin_prefetch(x, 0, 2);
+  }
+};
+
 template <class Lanes>
-inline void depthwise_store(const DepthwiseOutput& o, vf sum, ptrdiff_t q, ptrdiff_t c, Lanes m) {
-  put(o.y + q * o.y_pixel + c, o.relu ? v_relu(sum) : sum, m);
+inline void depthwise_store(const DepthwiseOutput& o, vf sum, float* y, Lanes m) {
+  put(y, o.relu ? v_relu(sum) : sum, m);
 }
 
 /// One pixel with whatever taps lie inside.
 template <class Lanes>
-inline void depthwise_pixel(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t q,
-                            ptrdiff_t c, Lanes m) {
+inline void depthwise_pixel(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p,
+                            ptrdiff_t q, ptrdiff_t c, Lanes m) {
   vf sum = o.bias ? get(o.bias + c, m) : v_zero();
-  for (int s = 0; s < a.taps; ++s) {
-    const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
-    if (column < 0 || column >= a.width) continue;
-    for (int r = 0; r < a.rows; ++r) {
-      sum = v_fma(get(a.x + r * a.x_row + column * a.channels + c, m),
-                  get(o.w + (r * a.taps + s) * a.channels + c, m), sum);
+  for (int r = 0; r < a.rows; ++r) {
+    const float *x = row_of(a, p, r) + c, *w = o.w + r * a.taps * a.channels + c;
+    for (int s = 0; s < a.taps; ++s) {
+      const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
+      if (column >= 0 && column < a.width)
+        sum = v_fma(get(x + column * a.channels, m), get(w + s * a.channels, m), sum);
     }
   }
-  depthwise_store(o, sum, q, c, m);
+  depthwise_store(o, sum, o.y + p * o.y_row + q * o.y_pixel + c, m);
 }
 
-/// PX pixels from q with TAPS neighbouring taps per row, all inside.
-template <int TAPS, int STEP, int PX, class Lanes>
-inline void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t q,
-                             ptrdiff_t c, Lanes m) {
-  vf sum[PX];
-  const vf bias = o.bias ? get(o.bias + c, m) : v_zero();
+/// RB rows of PX pixels from q with KH x KW neighbouring taps, all columns inside.
+template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
+[[gnu::always_inline]] inline void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o,
+                                                  const float* const* rows, const vf (&w)[KH][KW],
+                                                  vf bias, ptrdiff_t q, float* y, Ahead& ahead,
+                                                  Lanes m) {
+  vf sum[RB][PX];
+#pragma GCC unroll 2
+  for (int p = 0; p < RB; ++p) {
 #pragma GCC unroll 8
-  for (int i = 0; i < PX; ++i) sum[i] = bias;
-  const ptrdiff_t from = (a.first + q * STEP) * a.channels + c;
-  for (int r = 0; r < a.rows; ++r) {
-    const float* x = a.x + r * a.x_row + from;
-    vf w[TAPS];
-#pragma GCC unroll 4
-    for (int s = 0; s < TAPS; ++s) w[s] = get(o.w + (r * TAPS + s) * a.channels + c, m);
+    for (int i = 0; i < PX; ++i) sum[p][i] = bias;
+  }
+  const ptrdiff_t from = (a.first + q * STEP) * a.channels;
+#pragma GCC unroll 6
+  for (int r = 0; r < (RB - 1) * STEP + KH; ++r) {
+    const float* x = rows[r] + from;
 #pragma GCC unroll 20
-    for (int j = 0; j < (PX - 1) * STEP + TAPS; ++j) {
+    for (int j = 0; j < (PX - 1) * STEP + KW; ++j) {
       const vf v = get(x + j * a.channels, m);
+#pragma GCC unroll 2
+      for (int p = 0; p < RB; ++p) {
+        const int k = r - p * STEP;  // the row of taps
+        if (k < 0 || k >= KH) continue;
 #pragma GCC unroll 4
-      for (int s = 0; s < TAPS; ++s) {
-        const int i = (j - s) / STEP;
-        if (j >= s && (j - s) % STEP == 0 && i < PX) sum[i] = v_fma(v, w[s], sum[i]);
+        for (int s = 0; s < KW; ++s) {
+          const int i = (j - s) / STEP;
+          if (j >= s && (j - s) % STEP == 0 && i < PX) sum[p][i] = v_fma(v, w[k][s], sum[p][i]);
+        }
       }
     }
   }
-  if (a.ahead) {
-#pragma GCC unroll 16
-    for (int j = 0; j < PX * STEP; ++j) __builtin_prefetch(a.ahead + from + j * a.channels, 0, 2);
-  }
+#pragma GCC unroll 2
+  for (int p = 0; p < RB; ++p) {
 #pragma GCC unroll 8
-  for (int i = 0; i < PX; ++i) {
-    depthwise_store(o, sum[i], q + i, c, m);
-    __builtin_prefetch(o.ahead + (q + i) * o.y_pixel + c, 1);
+    for (int i = 0; i < PX; ++i) {
+      depthwise_store(o, sum[p][i], y + p * o.y_row + (q + i) * o.y_pixel, m);
+      ahead.fetch<STEP * STEP>();
+    }
   }
 }
 
-template <int TAPS, int STEP, class Lanes>
-inline void depthwise_interior(const DepthwiseRows& a, const DepthwiseOutput& o, Interior in,
-                               ptrdiff_t c, Lanes m) {
+/// RB rows of pixel q: the columns that lie inside.
+template <int KH, int KW, int STEP, int RB, class Lanes>
+inline void depthwise_edge(const DepthwiseRows& a, const DepthwiseOutput& o,
+                           const float* const* rows, const vf (&w)[KH][KW], vf bias, ptrdiff_t q,
+                           float* y, Lanes m) {
+  vf sum[RB];
+#pragma GCC unroll 2
+  for (int p = 0; p < RB; ++p) sum[p] = bias;
+#pragma GCC unroll 4
+  for (int s = 0; s < KW; ++s) {
+    const ptrdiff_t column = a.first + q * STEP + s;
+    if (column < 0 || column >= a.width) continue;
+#pragma GCC unroll 6
+    for (int r = 0; r < (RB - 1) * STEP + KH; ++r) {
+      const vf v = get(rows[r] + column * a.channels, m);
+#pragma GCC unroll 2
+      for (int p = 0; p < RB; ++p) {
+        const int k = r - p * STEP;
+        if (k >= 0 && k < KH) sum[p] = v_fma(v, w[k][s], sum[p]);
+      }
+    }
+  }
+#pragma GCC unroll 2
+  for (int p = 0; p < RB; ++p) depthwise_store(o, sum[p], y + p * o.y_row + q * o.y_pixel, m);
+}
+
+template <class Lanes>
+constexpr bool kWhole = false;
+template <>
+constexpr bool kWhole<Whole> = true;
+
+/// RB rows from p of one vector of channels.
+template <int KH, int KW, int STEP, int RB, class Lanes>
+inline void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, Interior in,
+                           ptrdiff_t p, ptrdiff_t c, Ahead& ahead, Lanes m) {
+  const float* rows[(RB - 1) * STEP + KH];
+  for (int r = 0; r < (RB - 1) * STEP + KH; ++r) rows[r] = row_of(a, p, r) + c;
+  vf w[KH][KW];
+#pragma GCC unroll 4
+  for (int r = 0; r < KH; ++r) {
+#pragma GCC unroll 4
+    for (int s = 0; s < KW; ++s) w[r][s] = get(o.w + (r * KW + s) * a.channels + c, m);
+  }
+  const vf bias = o.bias ? get(o.bias + c, m) : v_zero();
+  float* y = o.y + p * o.y_row + c;
   ptrdiff_t q = in.begin;
-  for (; q + 8 <= in.end; q += 8) depthwise_pixels<TAPS, STEP, 8>(a, o, q, c, m);
-  if (q + 4 <= in.end) {
-    depthwise_pixels<TAPS, STEP, 4>(a, o, q, c, m);
-    q += 4;
+  const auto tile = [&]<int PX>() {
+    depthwise_tile<KH, KW, STEP, RB, PX>(a, o, rows, w, bias, q, y, ahead, m);
+    q += PX;
+  };
+  // Part of a vector is rare: fewer kernels.
+  constexpr bool kMany = kWhole<Lanes> && (kLanes == 16 || RB == 1);
+  if constexpr (kMany) {
+    while (q + 8 <= in.end) tile.template operator()<8>();
   }
-  if (q + 2 <= in.end) {
-    depthwise_pixels<TAPS, STEP, 2>(a, o, q, c, m);
-    q += 2;
-  }
-  if (q < in.end) depthwise_pixels<TAPS, STEP, 1>(a, o, q, c, m);
+  while (q + 4 <= in.end) tile.template operator()<4>();
+  while (q < in.end) tile.template operator()<1>();
+  const auto edge = [&] {
+    depthwise_edge<KH, KW, STEP, RB>(a, o, rows, w, bias, q, y, m);
+    ahead.fetch<RB * STEP * STEP>();
+  };
+  for (; q < a.columns; ++q) edge();
+  for (q = 0; q < in.begin; ++q) edge();
+}
+
+template <int KH, int KW, int STEP, int RB>
+void depthwise_channels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p,
+                        Ahead& ahead) {
+  const Interior in = interior_of(a);
+  each(a.channels,
+       [&](ptrdiff_t c, auto m) { depthwise_rows<KH, KW, STEP, RB>(a, o, in, p, c, ahead, m); });
 }
 
 void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
-  const Interior all = interior_of(a);
-  const bool neighbours = a.tap_step == 1 || a.taps == 1;
-  each(a.channels, [&](ptrdiff_t c, auto m) {
-    Interior in = all;
-    if (neighbours && a.taps == 3 && a.step == 1) {
-      depthwise_interior<3, 1>(a, o, in, c, m);
-    } else if (neighbours && a.taps == 3 && a.step == 2) {
-      depthwise_interior<3, 2>(a, o, in, c, m);
-    } else if (neighbours && a.taps == 2 && a.step == 1) {
-      depthwise_interior<2, 1>(a, o, in, c, m);
-    } else if (a.taps == 1 && a.step == 1) {
-      depthwise_interior<1, 1>(a, o, in, c, m);
+  const bool close = (a.taps == 1 || a.tap_step == 1) && (a.rows == 1 || a.row_step == 1);
+  const auto is = [&](int rows, int taps, int step) {
+    return close && a.rows == rows && a.taps == taps && a.step == step && a.step_h == step;
+  };
+  Ahead ahead{a.ahead, o.ahead};
+  ptrdiff_t p = 0;
+  if (is(3, 3, 1)) {
+    for (; p + 2 <= o.rows; p += 2) depthwise_channels<3, 3, 1, 2>(a, o, p, ahead);
+  }
+  for (; p < o.rows; ++p) {
+    if (is(3, 3, 1)) {
+      depthwise_channels<3, 3, 1, 1>(a, o, p, ahead);
+    } else if (is(3, 3, 2)) {
+      depthwise_channels<3, 3, 2, 1>(a, o, p, ahead);
+    } else if (is(2, 2, 1)) {
+      depthwise_channels<2, 2, 1, 1>(a, o, p, ahead);
+    } else if (is(2, 1, 1)) {
+      depthwise_channels<2, 1, 1, 1>(a, o, p, ahead);
+    } else if (is(1, 2, 1)) {
+      depthwise_channels<1, 2, 1, 1>(a, o, p, ahead);
+    } else if (is(1, 1, 1)) {
+      depthwise_channels<1, 1, 1, 1>(a, o, p, ahead);
     } else {
-      in.end = in.begin;
+      each(a.channels, [&](ptrdiff_t c, auto m) {
+        for (ptrdiff_t q = 0; q < a.columns; ++q) depthwise_pixel(a, o, p, q, c, m);
+      });
     }
-    for (ptrdiff_t q = 0; q < in.begin; ++q) depthwise_pixel(a, o, q, c, m);
-    for (ptrdiff_t q = in.end; q < a.columns; ++q) depthwise_pixel(a, o, q, c, m);
-  });
+  }
 }
 
 }  // namespace

@@ -12,37 +12,16 @@ namespace {
 
 using isaribi::simd::DepthwiseGradient;
 
-/// The row of x that row r of taps meets from row p of dy.
-inline const float* gradient_row(const DepthwiseRows& a, const DepthwiseGradient& g, ptrdiff_t p,
-                                 int r) {
-  const ptrdiff_t row = g.top + p * g.step_h + r * g.row_step;
-  return row >= 0 && row < g.height ? a.x + row * a.x_row : g.zeros;
-}
-
-/// Lines that are read next, in the order of their addresses.
-struct GradientAhead {
-  const float *x, *dy;
-
-  /// For one pixel.
-  template <int STEP>
-  void fetch() {
-    __builtin_prefetch(dy, 0, 2);
-    dy += 16;
-#pragma GCC unroll 4
-    for (int i = 0; i < STEP * STEP; ++i, x += 16) __builtin_prefetch(x, 0, 2);
-  }
-};
-
 /// PX pixels of a row from q, all of whose 3x3 taps lie inside; x, dy: their first vectors.
 template <int STEP, int PX, class Lanes>
 [[gnu::always_inline]] inline void gradient_pixels(const float* const (&x)[3], const float* dy,
-                                                   ptrdiff_t channels, GradientAhead& ahead,
+                                                   ptrdiff_t channels, Ahead& ahead,
                                                    vf (&sum)[3][3], Lanes m) {
   vf d[PX];
 #pragma GCC unroll 4
   for (int i = 0; i < PX; ++i) {
     d[i] = get(dy + i * channels, m);
-    ahead.fetch<STEP>();
+    ahead.fetch<STEP * STEP>();
   }
 #pragma GCC unroll 12
   for (int j = 0; j < (PX - 1) * STEP + 3; ++j) {
@@ -73,7 +52,7 @@ inline void gradient_edge(const float* const (&x)[3], const DepthwiseRows& a, pt
 
 template <int STEP, class Lanes>
 inline void gradient_nine(const DepthwiseRows& a, const DepthwiseGradient& g, Interior in,
-                          ptrdiff_t c, GradientAhead& ahead, Lanes m) {
+                          ptrdiff_t c, Ahead& ahead, Lanes m) {
   vf sum[3][3];
 #pragma GCC unroll 3
   for (auto& row : sum) {
@@ -81,13 +60,12 @@ inline void gradient_nine(const DepthwiseRows& a, const DepthwiseGradient& g, In
     for (vf& s : row) s = v_zero();
   }
   for (ptrdiff_t p = 0; p < g.rows; ++p) {
-    const float* const x[3] = {gradient_row(a, g, p, 0) + c, gradient_row(a, g, p, 1) + c,
-                               gradient_row(a, g, p, 2) + c};
+    const float* const x[3] = {row_of(a, p, 0) + c, row_of(a, p, 1) + c, row_of(a, p, 2) + c};
     const float* dy = g.dy + p * a.columns * a.channels + c;
     ptrdiff_t q = 0;
     const auto edge = [&] {
       gradient_edge(x, a, a.first + q * STEP, get(dy + q * a.channels, m), sum, m);
-      ahead.fetch<STEP>();
+      ahead.fetch<STEP * STEP>();
       ++q;
     };
     while (q < in.begin) edge();
@@ -119,7 +97,7 @@ inline void gradient_tap(const DepthwiseRows& a, const DepthwiseGradient& g, int
                          ptrdiff_t c, Lanes m) {
   vf sum = v_zero();
   for (ptrdiff_t p = 0; p < g.rows; ++p) {
-    const float* x = gradient_row(a, g, p, r) + c;
+    const float* x = row_of(a, p, r) + c;
     const float* dy = g.dy + p * a.columns * a.channels + c;
     for (ptrdiff_t q = 0; q < a.columns; ++q) {
       const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
@@ -134,7 +112,7 @@ inline void gradient_tap(const DepthwiseRows& a, const DepthwiseGradient& g, int
 void depthwise_gradient(const DepthwiseRows& a, const DepthwiseGradient& g) {
   const Interior in = interior_of(a);
   const bool nine = a.rows == 3 && a.taps == 3 && a.tap_step == 1;
-  GradientAhead ahead{g.ahead_x, g.ahead_dy};
+  Ahead ahead{a.ahead, g.ahead};
   each(g.end - g.begin, [&](ptrdiff_t at, auto m) {
     const ptrdiff_t c = g.begin + at;
     if (nine && a.step == 1) {
