@@ -108,7 +108,7 @@ TEST_CASE("search: a tenth of the plans finds one within 3 % and a model within 
        {comm::regular_topology(8, 2, 8), comm::regular_topology(16, 2, 4)}) {
     INFO(topology.description());
     std::vector<double> errors, behind;
-    for (unsigned seed = 1; seed <= 9; ++seed) {
+    for (unsigned seed = 1; seed <= 3; ++seed) {
       const Outcome outcome = search(topology, 0.01, seed);
       CHECK(outcome.share <= 0.1);
       errors.push_back(outcome.error);
@@ -116,8 +116,8 @@ TEST_CASE("search: a tenth of the plans finds one within 3 % and a model within 
     }
     std::sort(errors.begin(), errors.end());
     std::sort(behind.begin(), behind.end());
-    CHECK(errors[4] < 0.05);
-    CHECK(behind[4] < 0.03);
+    CHECK(errors[1] < 0.05);
+    CHECK(behind[1] < 0.03);
   }
 }
 

@@ -14,8 +14,9 @@ constexpr std::int64_t kSmallestSegment = std::int64_t{16} << 10;
 constexpr std::int64_t kSegments[] = {1, 2, 4, 8, 16, 32, 64};
 constexpr double kShareMeasured = 0.1;
 constexpr std::int64_t kFewest = 8, kFewestPerSize = 3;
+constexpr std::int64_t kMost = 64;        // more teach little, and every fit costs more
 constexpr double kCalibration = 2.0 / 3;  // of what is measured, at most
-constexpr std::size_t kNews = 12;         // samples to a new one that makes a new fit worth while
+constexpr std::size_t kNews = 6;          // samples to a new one that makes a new fit worth while
 constexpr double kLeastError = 0.02;      // of predictions, whatever the samples say
 /// Where the fit begins: the orders of magnitude of a cluster.
 constexpr LinkCost kFirstGuess{1e-5, 1e-9, 1e-9, 1e-9};
@@ -47,7 +48,7 @@ PlanSearch::PlanSearch(Topology topology, SearchOptions options)
   const auto fewest =
       std::max(kFewest, kFewestPerSize * static_cast<std::int64_t>(options_.sizes.size()));
   const auto share = static_cast<std::int64_t>(kShareMeasured * static_cast<double>(plans()));
-  allowance_ = std::min(plans(), std::max(fewest, share));
+  allowance_ = std::min(plans(), std::max(fewest, std::min(share, kMost)));
   list_calibration();
 }
 
