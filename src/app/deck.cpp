@@ -269,6 +269,13 @@ void Deck::check() const {
          fmt::format("= \"{}\" does not go with comm/allreduce = \"{}\"", c.comm.wire,
                      c.comm.allreduce),
          "take comm/allreduce = \"auto\", or a plan such as \"direct4-ring8/1M\"");
+  if (c.comm.error_feedback &&
+      (c.comm.wire == "same" || (c.comm.wire == "f32" && c.train.gradient_type == "f32")))
+    fail(
+        "comm/error_feedback",
+        fmt::format("= true, but comm/wire = \"{}\" rounds nothing of train/gradient_type = \"{}\"",
+                    c.comm.wire, c.train.gradient_type),
+        "set comm/wire = \"bf16\" or \"f16\", or leave comm/error_feedback out");
   const bool second_order = c.optimizer.kind != "sgd" && c.optimizer.kind != "adamw";
   if (second_order && c.kfac.damping_schedule == "levenberg_marquardt" && c.train.micro_batches > 1)
     fail("kfac/damping_schedule", "= \"levenberg_marquardt\" needs train/micro_batches = 1",

@@ -234,6 +234,8 @@ void add_train(std::vector<Key>& t) {
   t.push_back({"comm/wire", [](Config& c) -> Slot { return &c.comm.wire; },
                "type of gradients on their way between nodes (sums stay in train/gradient_type)",
                one_of({"same", "f32", "bf16", "f16"})});
+  t.push_back({"comm/error_feedback", [](Config& c) -> Slot { return &c.comm.error_feedback; },
+               "keep what comm/wire rounds off and add it to the gradient of the next step"});
   t.push_back(
       {"comm/topology",
        [](Config& c) -> Slot { return &c.comm.topology; },

@@ -24,14 +24,16 @@ std::int64_t elements_per_bucket(const core::Tensor& gradients, std::size_t buck
 }  // namespace
 
 BucketReducer::BucketReducer(Communicator& comm, AllReducePlan& plan, core::Tensor gradients,
-                             std::size_t bucket_bytes)
+                             std::size_t bucket_bytes, bool error_feedback)
     : plan_(plan), alone_(comm.size() == 1), gradients_(std::move(gradients)) {
+  if (error_feedback) residual_ = core::Tensor::zeros(gradients_.shape(), core::DType::f32);
   const std::int64_t count = gradients_.count();
   const std::int64_t step = elements_per_bucket(gradients_, bucket_bytes);
   for (std::int64_t begin = 0; begin < count; begin += step) {
     Bucket bucket;
     bucket.end = std::min(begin + step, count);
     bucket.slice = gradients_.slice(begin, {bucket.end - begin});
+    if (error_feedback) bucket.residual = residual_.slice(begin, {bucket.end - begin});
     buckets_.push_back(std::move(bucket));
   }
 }
@@ -53,7 +55,7 @@ void BucketReducer::start_up_to(std::int64_t ready_elements) {
   while (started_ < buckets_.size() && buckets_[started_].end <= ready_elements) {
     Bucket& bucket = buckets_[started_];
     if (started_ == 0) first_start_ = core::now_seconds();
-    bucket.request = plan_.start(bucket.slice);
+    bucket.request = plan_.start(bucket.slice, bucket.residual);
     ++started_;
     ++stats_.buckets;
     stats_.bytes += static_cast<std::int64_t>(bucket.slice.bytes());

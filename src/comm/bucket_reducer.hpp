@@ -20,19 +20,21 @@ class BucketReducer final : public GradientReducer {
  public:
   /// `gradients`: flat [count], f64 or f32, host memory, same count on every rank. `bucket_bytes` 0
   /// chooses: a quarter of all gradients, within 256 KiB and 4 MiB. One rank alone sends nothing.
+  /// `error_feedback`: what the plan's roundings lose is added to the gradients of the next step.
   BucketReducer(Communicator& comm, AllReducePlan& plan, core::Tensor gradients,
-                std::size_t bucket_bytes = 0);
+                std::size_t bucket_bytes = 0, bool error_feedback = false);
 
   void ready(std::int64_t begin, std::int64_t end) override;
   void progress() override;
   void finish() override;
+  core::Tensor residual() const override { return residual_; }
 
   std::size_t bucket_count() const { return buckets_.size(); }
 
  private:
   struct Bucket {
-    core::Tensor slice;
-    std::int64_t end = 0;  ///< in elements of the flat tensor
+    core::Tensor slice, residual;  ///< residual: undefined without error feedback
+    std::int64_t end = 0;          ///< in elements of the flat tensor
     Request request;
   };
   void start_up_to(std::int64_t ready_elements);
@@ -40,7 +42,7 @@ class BucketReducer final : public GradientReducer {
 
   AllReducePlan& plan_;
   bool alone_;
-  core::Tensor gradients_;
+  core::Tensor gradients_, residual_;
   std::vector<Bucket> buckets_;
   std::int64_t ready_elements_ = 0;  ///< of this step
   std::size_t started_ = 0;          ///< buckets of this step, always in order

@@ -34,6 +34,9 @@ class GradientReducer {
   /// Sends what was not announced, waits for all: the ranks that need a gradient then have its sum.
   virtual void finish() = 0;
 
+  /// What the roundings of this rank have lost so far and the next sums will make up for (error
+  /// feedback), part of the state of a run: [count] f32; undefined without error feedback.
+  virtual core::Tensor residual() const { return {}; }
   /// Since construction or the last reset_stats().
   const ReducerStats& stats() const { return stats_; }
   void reset_stats() { stats_ = {}; }

@@ -16,11 +16,12 @@ class LibraryPlan final : public AllReducePlan {
   std::string description() const override {
     return "MPI_Iallreduce over " + std::to_string(comm_.size()) + " ranks";
   }
-  Request start(core::Tensor bucket) override {
+
+ private:
+  Request do_start(core::Tensor bucket, core::Tensor) override {
     return comm_.start_all_reduce(std::move(bucket), ReduceOp::sum);
   }
 
- private:
   Communicator& comm_;
 };
 
@@ -33,10 +34,6 @@ class RankOrderPlan final : public AllReducePlan {
   std::string description() const override {
     return "direct exchange and allgather over " + std::to_string(comm_.size()) +
            " ranks, sums in rank order: the same bits however gradients are cut and placed";
-  }
-  Request start(core::Tensor bucket) override {
-    if (comm_.size() == 1) return {};
-    return Request(std::make_unique<Exchange>(comm_, std::move(bucket)));
   }
 
  private:
@@ -67,6 +64,11 @@ class RankOrderPlan final : public AllReducePlan {
     OwnerReducer reducer_;
     std::vector<Owned> parts_;
   };
+
+  Request do_start(core::Tensor bucket, core::Tensor) override {
+    if (comm_.size() == 1) return {};
+    return Request(std::make_unique<Exchange>(comm_, std::move(bucket)));
+  }
 
   Communicator& comm_;
 };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "comm/owner_route.hpp"
@@ -23,9 +24,18 @@ class AllReducePlan {
   virtual std::string description() const = 0;
   /// Begins the sum of `bucket` over ranks, in place; the bucket must not be touched until the
   /// request is complete.
-  virtual Request start(core::Tensor bucket) = 0;
+  /// @param residual f32, as many elements as the bucket, or undefined: error feedback (Seide et
+  /// al., Interspeech 2014; Karimireddy et al., ICML 2019). Where this rank rounds an element to
+  /// send it, it rounds the element plus its residual, which then becomes what was lost. 0 before
+  /// the first step; a plan that rounds nothing leaves it as it is.
+  Request start(core::Tensor bucket, core::Tensor residual = {}) {
+    return do_start(std::move(bucket), std::move(residual));
+  }
   /// How sums reach owners beside it; null: as owner_exchange.hpp does by itself.
   virtual OwnerRoute* owner_route() { return nullptr; }
+
+ private:
+  virtual Request do_start(core::Tensor bucket, core::Tensor residual) = 0;
 };
 
 /// Keys that make_allreduce_plan knows.

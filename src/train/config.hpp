@@ -41,10 +41,11 @@ struct TrainSettings {
 /// [comm]
 struct CommSettings {
   std::string allreduce = "mpi";
-  std::string wire = "same";   ///< of gradients between nodes; same: as train/gradient_type
-  std::string topology;        ///< machine file; empty: as found
-  std::string tuning;          ///< tuning file; empty: that of the run folder
-  std::int64_t bucket_kb = 0;  ///< gradient bucket; 0: chosen from the size of the model
+  std::string wire = "same";      ///< of gradients between nodes; same: as train/gradient_type
+  std::string topology;           ///< machine file; empty: as found
+  std::string tuning;             ///< tuning file; empty: that of the run folder
+  bool error_feedback = false;    ///< what `wire` rounds off is added to the next step's gradient
+  std::int64_t bucket_kb = 0;     ///< gradient bucket; 0: chosen from the size of the model
 };
 
 /// [diagnostics]

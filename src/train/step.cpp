@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "comm/agreement.hpp"
 #include "comm/bucket_reducer.hpp"
@@ -45,7 +46,8 @@ std::unique_ptr<comm::GradientReducer> make_reducer(const Config& config, const 
   const auto bucket = static_cast<std::size_t>(config.comm.bucket_kb) * 1024;
   const std::vector<int> owners = optimizer.gradient_owners();
   if (owners.empty())
-    return std::make_unique<comm::BucketReducer>(context.comm, plan, graph.flat_gradient(), bucket);
+    return std::make_unique<comm::BucketReducer>(context.comm, plan, graph.flat_gradient(), bucket,
+                                                 config.comm.error_feedback);
   return std::make_unique<comm::ScatterReducer>(
       context.comm, graph.flat_gradient(), ranges_of(graph, owners), bucket, plan.owner_route());
 }
@@ -153,6 +155,9 @@ void Step::sum_over_ranks(StepSums& sums) {
 }
 
 void Step::refuse(StepSums& sums) {
+  // What a refused gradient lost must not come back with the next one.
+  const core::Tensor residual = gradients_->residual();
+  if (residual.defined()) std::memset(residual.raw(), 0, residual.bytes());
   if (optimizer_.refuse()) return;
   throw core::NumericalError(
       sums.refused + " at step " + std::to_string(step_ + 1) + "; the step was refused",

@@ -9,6 +9,7 @@
 #include "io/report/metrics.hpp"
 #include "train/evaluator.hpp"
 #include "train/output.hpp"
+#include "train/residuals.hpp"
 #include "train/snapshot.hpp"
 #include "train/step.hpp"
 
@@ -211,6 +212,7 @@ void Trainer::save_now() {
   const double start = core::now_seconds();
   optimizer_->gather_state();
   checkpoint::State s = together(context_.comm, [&] { return capture(state()); });
+  append_residuals(s, step_.gradients(), context_.comm);
   s.values["seed"] = static_cast<std::int64_t>(config_.run.seed);
   s.values["data/digest"] = train_info_.digest;
   s.notes["deck"] = inputs_.deck;
@@ -254,6 +256,7 @@ Outcome Trainer::run() {
   if (found) {
     optimizer_->gather_state();
     comm::run_together(context_.comm, [&] { restore(found->state, found->path, state()); });
+    restore_residuals(found->state, found->path, step_.gradients(), context_.comm, context_.log);
     context_.log.info("restarted from {}: step {}, epoch {:.2f}", found->path, progress_.step,
                       epoch_of(progress_.step));
     saved_step_ = progress_.step;

@@ -104,6 +104,26 @@ class Stop(unittest.TestCase):
             loss = harness.status(self.folder / name)["test_loss"]
             self.assertLess(abs(loss - self.want_loss) / self.want_loss, 1e-5)
 
+    def test_error_feedback_goes_on_with_its_residuals(self):
+        feedback = ["comm/allreduce=direct2", "comm/wire=bf16", "comm/error_feedback=true", "train/gradient_type=f32"]
+        code, output = harness.run(2, "train", self.deck("owed"), *feedback)
+        self.assertEqual(code, 0, output)
+        want = harness.digest(harness.newest_checkpoint(self.folder / "owed"))
+        deck = self.deck("owed_cut")
+        code, output = harness.run(2, "train", deck, *feedback, "train/steps=23")
+        self.assertEqual(code, 0, output)
+        code, output = harness.run(2, "train", deck, *feedback)
+        self.assertEqual(code, 0, output)
+        self.assertNotIn("error feedback", output)
+        self.assertEqual(harness.digest(harness.newest_checkpoint(self.folder / "owed_cut")), want)
+        deck = self.deck("owed_more")
+        code, output = harness.run(2, "train", deck, *feedback, "train/steps=23")
+        self.assertEqual(code, 0, output)
+        code, output = harness.run(3, "train", deck, *feedback, "comm/allreduce=direct3")
+        self.assertEqual(code, 0, output)
+        self.assertIn("error feedback begins anew", output)
+        self.assertIn("another number of ranks", output)
+
     def test_same_job_twice_and_digest_of_any_rank_count_layout(self):
         deck = self.deck("again")
         code, output = harness.run(2, "train", deck)

@@ -76,11 +76,12 @@ void memory_table(const nn::Graph& graph, const train::Config& config,
   const nn::Graph::Memory m = graph.memory();
   const double parameters = 4.0 * static_cast<double>(graph.parameter_count());
   const double state = extra_copies(config) * parameters;
+  const double residual = config.comm.error_feedback ? parameters : 0;
   const double batches = static_cast<double>(config.data.prefetch + 1) *
                          static_cast<double>(slice) * static_cast<double>(info.sample.count()) * 4;
   const double total = static_cast<double>(m.activations + m.activation_gradients + m.parameters +
                                            m.gradients + m.workspaces) +
-                       state + batches;
+                       state + residual + batches;
   const auto line = [&](const char* name, double bytes) {
     log.info("  {:<24} {:>12}", name, bytes_text(bytes));
   };
@@ -91,6 +92,7 @@ void memory_table(const nn::Graph& graph, const train::Config& config,
   line("their gradients", static_cast<double>(m.gradients));
   line("layer workspaces", static_cast<double>(m.workspaces));
   line("optimizer, averages", state);
+  if (residual > 0) line("error feedback", residual);
   line("batches ahead", batches);
   line("sum", total);
   const double set = static_cast<double>(info.samples) * static_cast<double>(info.sample.count()) *

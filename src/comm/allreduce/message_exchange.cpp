@@ -63,7 +63,7 @@ void MessageExchange::post_sends(Run& run) {
     if (sums.narrow()) {
       std::byte* to = static_cast<std::byte*>(run.outgoing.raw()) + run.outgoing_used;
       run.outgoing_used += static_cast<std::size_t>(length);
-      sums.put_out({&*m, to}, run.data);
+      sums.put_out({&*m, to}, run.data, run.residual_to_round());
       from = to;
     }
     queue_.send(from, length, m->peer, tag_of(run), [this, &run] {

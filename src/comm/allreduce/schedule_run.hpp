@@ -31,8 +31,8 @@ struct Operation {
     return stage.level < first_narrow_level ? wide : narrow;
   }
 
-  core::Tensor buffer;
-  std::optional<Parts> parts;  ///< of what goes one way only
+  core::Tensor buffer, residual;  ///< residual: f32, or undefined
+  std::optional<Parts> parts;     ///< of what goes one way only
   StageSums wide, narrow;
   int first_narrow_level;
   Announcement mine, theirs;
@@ -48,11 +48,14 @@ struct Run {
   std::int64_t segment = 0;   ///< of its operation
   std::byte* data = nullptr;  ///< of parts: not before its first stage
   core::Tensor copy;          ///< u8: where data points that is not the caller's
+  float* residual = nullptr;  ///< beside data, or null
   std::shared_ptr<const Schedule> schedule;
   std::size_t index = 0;  ///< of the stage it is in or waits for
 
   const Stage& stage() const { return schedule->stages[index]; }
   const StageSums& sums() const { return operation->sums(stage()); }
+  /// On the way up everything is rounded already.
+  float* residual_to_round() const { return stage().gather ? nullptr : residual; }
   /// Of parts: from the caller's memory before the first stage, and back after the last one.
   void read(MemoryPool& memory);
   void write(MemoryPool& memory);

@@ -57,7 +57,7 @@ struct ScheduleRunner::Impl {
   void make_exchanges();
   template <typename Kind, typename... Arguments>
   StageExchange* add_exchange(Arguments&&... arguments);
-  std::shared_ptr<Operation> start(core::Tensor buffer);
+  std::shared_ptr<Operation> start(core::Tensor buffer, core::Tensor residual);
   std::shared_ptr<Operation> start(Collective collective, core::Tensor all, Parts parts);
   std::shared_ptr<Operation> make_operation(core::Tensor buffer) const;
   void begin(const std::shared_ptr<Operation>& operation);
@@ -166,8 +166,9 @@ std::shared_ptr<Operation> ScheduleRunner::Impl::make_operation(core::Tensor buf
   return operation;
 }
 
-std::shared_ptr<Operation> ScheduleRunner::Impl::start(core::Tensor buffer) {
+std::shared_ptr<Operation> ScheduleRunner::Impl::start(core::Tensor buffer, core::Tensor residual) {
   const std::shared_ptr<Operation> operation = make_operation(buffer);
+  operation->residual = std::move(residual);
   begin(operation);
   const auto width = static_cast<std::int64_t>(core::size_of(buffer.dtype()));
   const std::int64_t count = buffer.count();
@@ -178,6 +179,8 @@ std::shared_ptr<Operation> ScheduleRunner::Impl::start(core::Tensor buffer) {
     const std::int64_t length = count / segments + (s < count % segments ? 1 : 0);
     add_run(operation, s, static_cast<std::byte*>(buffer.raw()) + first * width,
             schedule_of(length));
+    if (operation->residual.defined())
+      runs.back()->residual = operation->residual.data<float>() + first;
   }
   open_doors();
   return operation;
@@ -249,7 +252,7 @@ void ScheduleRunner::Impl::enter(Run& run) {
   if (collective == Collective::all_gather && turns) run.read(copies);
   if (turns && collective != Collective::reduce_scatter) {
     for (const auto& [begin, end] : run.schedule->held) {
-      run.operation->narrow.round(run.data, begin, end);
+      run.operation->narrow.round(run.data, begin, end, run.residual);
     }
   }
   if (collective == Collective::reduce_scatter && !stage.gather)
@@ -391,12 +394,13 @@ ScheduleRunner::~ScheduleRunner() {
   if (!impl_->queue.empty()) new std::shared_ptr<Impl>(impl_);
 }
 
-Request ScheduleRunner::start(core::Tensor buffer) {
+Request ScheduleRunner::start(core::Tensor buffer, core::Tensor residual) {
   if (buffer.device().kind != core::Device::Kind::host) {
     throw core::InternalError("sum of device memory: copy it to the host first");
   }
   if (impl_->comm->size() == 1) return {};
-  return Request(std::make_unique<Pending>(impl_, impl_->start(std::move(buffer))));
+  return Request(
+      std::make_unique<Pending>(impl_, impl_->start(std::move(buffer), std::move(residual))));
 }
 
 Request ScheduleRunner::start(Collective collective, core::Tensor all,

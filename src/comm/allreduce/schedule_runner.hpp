@@ -55,7 +55,10 @@ class ScheduleRunner {
   /// touched until the request is complete. Every rank starts the same sums in the same order; the
   /// same bits on every rank and in every run. Request::test and wait @throw core::CommError naming
   /// who and what when ranks start different sums, or a rank does not come within the limit.
-  Request start(core::Tensor buffer);
+  /// @param residual error feedback of a narrow wire, AllReducePlan::start. Each rank rounds every
+  /// element of its part of the first narrow level exactly once, on its way down or, what it holds
+  /// the sum of, before it goes up; that is where the residual goes in and what was lost comes out.
+  Request start(core::Tensor buffer, core::Tensor residual = {});
 
   /// As Communicator::start_reduce_scatter_v and start_all_gather_v, in place or not, also of i32;
   /// beyond that as start(). Of the parts of all ranks each segment takes a piece. Sums are copied

@@ -155,7 +155,7 @@ void SharedExchange::write(const Run& run, const Lane& lane, std::int64_t ticket
   std::byte* to = area(node_->rank(), lane, ticket);
   for (const auto& [begin, end] : pieces) {
     const Message piece{0, begin, end, 0, 0};
-    sums.put_out({&piece, to + sums.wire_bytes(begin)}, run.data);
+    sums.put_out({&piece, to + sums.wire_bytes(begin)}, run.data, run.residual_to_round());
   }
 }
 

@@ -2,6 +2,7 @@
 #include "comm/allreduce/stage_sums.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <tuple>
 
@@ -10,13 +11,28 @@ namespace {
 
 constexpr std::int64_t kBlock = 2048;  // elements that stay in the first cache level
 
+template <typename T>
+void add_residual(const void* x, const float* residual, void* sum, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i)
+    static_cast<T*>(sum)[i] = static_cast<const T*>(x)[i] + static_cast<T>(residual[i]);
+}
+
+template <typename T>
+void keep_residual(const void* sum, const void* rounded, float* residual, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T lost = static_cast<const T*>(sum)[i] - static_cast<const T*>(rounded)[i];
+    residual[i] = std::isfinite(lost) ? static_cast<float>(lost) : 0.0F;
+  }
+}
+
 }  // namespace
 
 StageSums::StageSums(core::DType type, core::DType wire)
     : kernels_(sum_kernels(type, wire)),
       width_(static_cast<std::int64_t>(core::size_of(type))),
       wire_width_(static_cast<std::int64_t>(core::size_of(wire))),
-      narrow_(wire != type) {}
+      narrow_(wire != type),
+      f64_(type == core::DType::f64) {}
 
 void StageSums::take_in(const Stage& stage, std::vector<Slot> round, std::byte* buffer) const {
   if (stage.gather) {
@@ -90,16 +106,37 @@ void StageSums::round_own(const Stage& stage, std::byte* buffer) const {
   }
 }
 
-void StageSums::put_out(const Slot& slot, const std::byte* buffer) const {
-  kernels_.narrow(at(buffer, slot.message->begin), slot.data,
-                  slot.message->end - slot.message->begin);
+void StageSums::put_out(const Slot& slot, const std::byte* buffer, float* residual) const {
+  const std::int64_t begin = slot.message->begin, end = slot.message->end;
+  if (residual == nullptr || !narrow_) {
+    kernels_.narrow(at(buffer, begin), slot.data, end - begin);
+    return;
+  }
+  for (std::int64_t i = begin; i < end; i += kBlock) {
+    put_out_block(at(buffer, i), slot.data + (i - begin) * wire_width_, std::min(kBlock, end - i),
+                  residual + i);
+  }
 }
 
-void StageSums::round(std::byte* buffer, std::int64_t begin, std::int64_t end) const {
+void StageSums::put_out_block(const std::byte* from, std::byte* to, std::int64_t n,
+                              float* residual) const {
+  alignas(64) double sum[kBlock], rounded[kBlock];  // of the type of the buffer
+  (f64_ ? add_residual<double> : add_residual<float>)(from, residual, sum, n);
+  kernels_.narrow(sum, to, n);
+  kernels_.widen(to, rounded, n);
+  (f64_ ? keep_residual<double> : keep_residual<float>)(sum, rounded, residual, n);
+}
+
+void StageSums::round(std::byte* buffer, std::int64_t begin, std::int64_t end,
+                      float* residual) const {
   std::vector<std::byte> narrow(static_cast<std::size_t>(kBlock * wire_width_));
   for (std::int64_t i = begin; narrow_ && i < end; i += kBlock) {
     const std::int64_t n = std::min(kBlock, end - i);
-    kernels_.narrow(at(buffer, i), narrow.data(), n);
+    if (residual == nullptr) {
+      kernels_.narrow(at(buffer, i), narrow.data(), n);
+    } else {
+      put_out_block(at(buffer, i), narrow.data(), n, residual + i);
+    }
     kernels_.widen(narrow.data(), at(buffer, i), n);
   }
 }

@@ -29,10 +29,13 @@ class StageSums {
   /// Rounds what this member adds to a sum as if it, too, had travelled: who adds then makes no
   /// difference. A ring of more than two is left alone: there it makes one anyway.
   void round_own(const Stage& stage, std::byte* buffer) const;
-  /// Elements as they travel.
-  void put_out(const Slot& slot, const std::byte* buffer) const;
-  /// Rounds elements [begin, end) to what can travel.
-  void round(std::byte* buffer, std::int64_t begin, std::int64_t end) const;
+  /// Elements as they travel. With a `residual` (beside `buffer`) of a narrow type: what was lost
+  /// before is added first, and what is lost now is kept there, 0 where the rounded value is not
+  /// finite.
+  void put_out(const Slot& slot, const std::byte* buffer, float* residual = nullptr) const;
+  /// Rounds elements [begin, end) to what can travel, with a residual likewise.
+  void round(std::byte* buffer, std::int64_t begin, std::int64_t end,
+             float* residual = nullptr) const;
 
   std::int64_t wire_bytes(std::int64_t elements) const { return elements * wire_width_; }
   bool narrow() const { return narrow_; }
@@ -44,9 +47,11 @@ class StageSums {
  private:
   void add_by_tree(const Stage& stage, const Slot* parts, std::byte* buffer) const;
 
+  void put_out_block(const std::byte* from, std::byte* to, std::int64_t n, float* residual) const;
+
   SumKernels kernels_;
   std::int64_t width_, wire_width_;
-  bool narrow_;
+  bool narrow_, f64_;
 };
 
 }  // namespace isaribi::comm

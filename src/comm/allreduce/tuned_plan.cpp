@@ -25,10 +25,10 @@ std::string TunedPlan::description() const {
   return text;
 }
 
-Request TunedPlan::start(core::Tensor bucket) {
+Request TunedPlan::do_start(core::Tensor bucket, core::Tensor residual) {
   const PlanChoice& plan = tuning_.choose(static_cast<std::int64_t>(bucket.bytes()));
   if (plan.library()) return comm_.start_all_reduce(std::move(bucket), ReduceOp::sum);
-  return runners_.at(plan.text())->start(std::move(bucket));
+  return runners_.at(plan.text())->start(std::move(bucket), std::move(residual));
 }
 
 }  // namespace isaribi::comm

@@ -19,10 +19,11 @@ class TunedPlan final : public AllReducePlan {
             std::optional<core::DType> wire);
   std::string name() const override { return "hierarchy"; }
   std::string description() const override;
-  Request start(core::Tensor bucket) override;
   OwnerRoute* owner_route() override { return &route_; }
 
  private:
+  Request do_start(core::Tensor bucket, core::Tensor residual) override;
+
   Communicator& comm_;
   Tuning tuning_;
   std::optional<core::DType> wire_;
