@@ -132,11 +132,28 @@ Surroundings check_reduction(Session& session, const train::Config& config) {
   return found;
 }
 
+MovingPlan move_on(comm::Communicator& comm, std::unique_ptr<comm::AllReducePlan> plan,
+                   const std::string& progress, core::Log& log) {
+  if (progress == "calls" || comm.size() == 1) return {std::move(plan), nullptr};
+  if (comm.calls() == nullptr) {
+    log.warn(
+        "comm/progress: this MPI library allows calls of the main thread only: sums move on "
+        "between layers, and less of them is hidden");
+    return {std::move(plan), nullptr};
+  }
+  std::shared_ptr<comm::ProgressThread> thread;
+  comm::run_together(comm, [&] { thread = std::make_shared<comm::ProgressThread>(comm); });
+  return {comm::keep_moving(std::move(plan), thread), thread};
+}
+
 std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const train::Config& config,
                                                     const Surroundings& surroundings) {
   const std::string& key = config.comm.allreduce;
   if (!takes_hierarchies(session, config))
-    return comm::make_allreduce_plan(session.comm.size() == 1 ? "mpi" : key, session.comm);
+    return move_on(session.comm,
+                   comm::make_allreduce_plan(session.comm.size() == 1 ? "mpi" : key, session.comm),
+                   config.comm.progress, session.log)
+        .plan;
   comm::TunerOptions options;
   options.sizes = kBucketSizes;
   options.type = core::parse_dtype(config.train.gradient_type);
@@ -154,7 +171,11 @@ std::unique_ptr<comm::AllReducePlan> make_reduction(Session& session, const trai
   } else {
     tuning.entries.push_back({0, comm::parse_plan(key), 0, 0});
   }
-  auto plan = std::make_unique<comm::TunedPlan>(session.comm, topology, tuning, options.wire);
+  auto plan =
+      move_on(session.comm,
+              std::make_unique<comm::TunedPlan>(session.comm, topology, tuning, options.wire),
+              config.comm.progress, session.log)
+          .plan;
   session.log.info("allreduce: {}; {}", topology.description(), plan->description());
   for (const comm::TuningEntry& e : tuning.entries) {
     if (e.seconds <= 0 || e.library_seconds <= 0) continue;

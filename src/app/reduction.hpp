@@ -8,6 +8,7 @@
 
 #include "app/session.hpp"
 #include "comm/allreduce/topology.hpp"
+#include "comm/progress_thread.hpp"
 #include "comm/reduction_plan.hpp"
 #include "train/config.hpp"
 
@@ -24,6 +25,16 @@ struct Surroundings {
 /// measures racks, unless an earlier job of this run folder did so for these hosts. @throws
 /// core::UsageError, core::DataError
 Surroundings check_reduction(Session& session, const train::Config& config);
+
+/// A plan, and the thread that moves its sums on while the main thread computes, or null.
+struct MovingPlan {
+  std::unique_ptr<comm::AllReducePlan> plan;
+  std::shared_ptr<comm::ProgressThread> thread;
+};
+/// Collective. `progress` is comm/progress of the deck: "thread"; "calls": whenever the main thread
+/// asks, between layers; "auto": a thread where MPI allows one. Where it does not, says so.
+MovingPlan move_on(comm::Communicator& comm, std::unique_ptr<comm::AllReducePlan> plan,
+                   const std::string& progress, core::Log& log);
 
 /// Collective. comm/allreduce is a key of comm::allreduce_plan_names; "auto": the fastest plans by
 /// the tuning that an earlier job of this run folder left, else by the file comm/tuning, when it

@@ -249,6 +249,10 @@ void add_train(std::vector<Key>& t) {
        "auto, deterministic: tuning file of isaribi allreduce for a run folder that has none yet",
        {},
        job});
+  t.push_back({"comm/progress", [](Config& c) -> Slot { return &c.comm.progress; },
+               "who moves sums on while backward runs: a thread beside the main one; calls of the "
+               "main thread between layers; auto: a thread where MPI allows one",
+               one_of({"auto", "thread", "calls"}), job});
   t.push_back({"comm/bucket_kb", [](Config& c) -> Slot { return &c.comm.bucket_kb; },
                "KiB of gradients sent together while backward goes on; 0: as fits the model",
                from_to(0, 1e7), job});

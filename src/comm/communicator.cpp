@@ -85,6 +85,12 @@ void Request::wait() {
   pending_.reset();
 }
 
+std::unique_lock<std::recursive_mutex> Communicator::sole_caller() {
+  std::recursive_mutex* mutex = calls();
+  return mutex == nullptr ? std::unique_lock<std::recursive_mutex>()
+                          : std::unique_lock<std::recursive_mutex>(*mutex);
+}
+
 std::int64_t Communicator::all_reduce(std::int64_t value, ReduceOp op) {
   all_reduce(std::span<std::int64_t>(&value, 1), op);
   return value;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Communicator: everything the program says to its other ranks, behind one interface, so that the
 // layers above know no MPI. Two implementations: MPI, and serial (one rank, never touches MPI). All
-// calls are made by the main thread of a rank; the only exception is abort(), which the watchdog
-// may call.
+// calls are made by the main thread of a rank, except abort(), which the watchdog may call, and
+// those that a ProgressThread makes while requests are under way.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,6 +33,8 @@ class Request {
     virtual ~Pending() = default;
     virtual bool test() = 0;
     virtual void wait() = 0;
+    /// Changes whenever something of it has moved, as far as the implementation can tell.
+    virtual std::int64_t moves() const { return 0; }
   };
 
   Request() = default;
@@ -41,8 +44,11 @@ class Request {
   Request& operator=(Request&& other) noexcept;
   ~Request();
 
+  bool complete() const { return !pending_; }
   /// True once complete; also gives the library a chance to make progress. @throws core::CommError
   bool test();
+  /// Changes whenever something of it has moved, as far as can be told.
+  std::int64_t moves() const { return pending_ ? pending_->moves() : 0; }
   /// Returns once complete. @throws core::CommError
   void wait();
 
@@ -174,6 +180,11 @@ class Communicator {
   /// Local: where to note waiting and leaving from now on, for this group and all made from the
   /// same runtime; null: nowhere.
   virtual void publish_calls(CallBoard* board) = 0;
+  /// Local: held during every call of the groups of this runtime; whoever holds it is the only one
+  /// who communicates. Null where MPI allows calls of the main thread only.
+  virtual std::recursive_mutex* calls() = 0;
+  /// Local: holds calls(), if there is one, for a while that takes several calls.
+  std::unique_lock<std::recursive_mutex> sole_caller();
 
  protected:
   Traffic traffic_;  ///< implementations count what they do not leave to another call

@@ -34,6 +34,7 @@ class MpiCommunicator final : public Communicator {
  public:
   MpiCommunicator(MPI_Comm comm, bool owned, std::shared_ptr<MpiShared> shared)
       : comm_(comm), owned_(owned), shared_(std::move(shared)) {
+    const OneCaller caller(*shared_);
     // A failed call returns its code, and check_mpi throws: the library's default would end the
     // process without a word of ours.
     check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
@@ -42,12 +43,15 @@ class MpiCommunicator final : public Communicator {
   }
   ~MpiCommunicator() override {
     // Freeing is collective: not while an exception unwinds only this rank.
-    if (owned_ && std::uncaught_exceptions() == exceptions_) MPI_Comm_free(&comm_);
+    if (!owned_ || std::uncaught_exceptions() != exceptions_) return;
+    const OneCaller caller(*shared_);
+    MPI_Comm_free(&comm_);
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string host() const override {
+    const OneCaller caller(*shared_);
     char name[MPI_MAX_PROCESSOR_NAME] = {};
     int length = 0;
     check_mpi(MPI_Get_processor_name(name, &length), "MPI_Get_processor_name");
@@ -79,6 +83,7 @@ class MpiCommunicator final : public Communicator {
 
   Request start_all_reduce(core::Tensor in_place, ReduceOp op) override {
     require_host(in_place);
+    const OneCaller caller(*shared_);
     const MPI_Datatype type = mpi_type(in_place.dtype());
     const std::size_t width = core::size_of(in_place.dtype());
     auto* base = static_cast<std::byte*>(in_place.raw());
@@ -122,6 +127,7 @@ class MpiCommunicator final : public Communicator {
   Request start_all_to_all_v(core::Tensor send, std::span<const std::int64_t> send_bytes,
                              core::Tensor receive,
                              std::span<const std::int64_t> receive_bytes) override {
+    const OneCaller caller(*shared_);
     return start_all_to_all(comm_, shared_, std::move(send), send_bytes, std::move(receive),
                             receive_bytes);
   }
@@ -147,7 +153,7 @@ class MpiCommunicator final : public Communicator {
   }
   std::unique_ptr<SharedWindow> make_shared_window(std::size_t bytes) override {
     const Waiting waiting(*shared_);
-    return make_mpi_window(comm_, bytes);
+    return make_mpi_window(comm_, bytes, shared_);
   }
 
   [[noreturn]] void abort(core::ExitCode code) override;
@@ -155,14 +161,19 @@ class MpiCommunicator final : public Communicator {
   void publish_calls(CallBoard* board) override {
     shared_->board.store(board, std::memory_order_release);
   }
+  std::recursive_mutex* calls() override {
+    return shared_->several_threads ? &shared_->calls : nullptr;
+  }
 
  private:
   Request do_start_reduce_scatter_v(core::Tensor all, std::vector<std::int64_t> counts,
                                     core::Tensor mine) override {
+    const OneCaller caller(*shared_);
     return start_reduce_scatter(comm_, shared_, std::move(all), counts, std::move(mine));
   }
   Request do_start_all_gather_v(core::Tensor mine, std::vector<std::int64_t> counts,
                                 core::Tensor all) override {
+    const OneCaller caller(*shared_);
     return start_all_gather(comm_, shared_, std::move(mine), counts, std::move(all));
   }
   static void require_host(const core::Tensor& tensor) {

@@ -6,6 +6,7 @@
 #include <mpi.h>
 
 #include <memory>
+#include <mutex>
 
 #include "comm/communicator.hpp"
 
@@ -15,6 +16,8 @@ namespace isaribi::comm {
 struct MpiShared {
   std::size_t piece_bytes = std::size_t{1} << 30;
   std::atomic<CallBoard*> board{nullptr};
+  bool several_threads = false;  ///< MPI allows calls of other threads, one at a time
+  std::recursive_mutex calls;    ///< held during every call; recursive: calls are made of calls
 };
 
 /// Wraps `comm`; frees it at the end when `owned`.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -18,10 +19,20 @@ namespace isaribi::comm {
 /// @throws core::InternalError for f16 and bf16, which MPI does not know.
 MPI_Datatype mpi_type(core::DType type);
 
+/// Keeps MPI to one thread at a time while it lives.
+class OneCaller {
+ public:
+  explicit OneCaller(MpiShared& shared) : lock_(shared.calls) {}
+
+ private:
+  std::lock_guard<std::recursive_mutex> lock_;
+};
+
 /// Tells the board, while it lives, that this rank is blocked in a collective call.
 class Waiting {
  public:
-  explicit Waiting(const MpiShared& shared) : board_(shared.board.load(std::memory_order_acquire)) {
+  explicit Waiting(MpiShared& shared)
+      : caller_(shared), board_(shared.board.load(std::memory_order_acquire)) {
     if (board_ != nullptr) board_->waiting.store(1, std::memory_order_relaxed);
   }
   ~Waiting() {
@@ -31,6 +42,7 @@ class Waiting {
   Waiting& operator=(const Waiting&) = delete;
 
  private:
+  OneCaller caller_;
   CallBoard* board_;
 };
 
@@ -52,6 +64,7 @@ class MpiPending final : public Request::Pending {
              std::shared_ptr<MpiShared> shared)
       : requests_(std::move(requests)), memory_(std::move(memory)), shared_(std::move(shared)) {}
   bool test() override {
+    const OneCaller caller(*shared_);
     int done = 0;
     check_mpi(MPI_Testall(count(), requests_.data(), &done, MPI_STATUSES_IGNORE), "MPI_Testall");
     if (done != 0 && finish) finish();

@@ -6,8 +6,9 @@
 
 #include <cstdint>
 #include <exception>
+#include <utility>
 
-#include "comm/mpi_communicator.hpp"
+#include "comm/mpi_pending.hpp"
 
 namespace isaribi::comm {
 namespace {
@@ -23,7 +24,9 @@ std::int64_t shared_memory_left() {
 
 class MpiWindow final : public SharedWindow {
  public:
-  MpiWindow(MPI_Comm node, std::size_t bytes) : node_(node), bytes_(bytes) {
+  MpiWindow(MPI_Comm node, std::size_t bytes, std::shared_ptr<MpiShared> shared)
+      : node_(node), bytes_(bytes), shared_(std::move(shared)) {
+    const OneCaller caller(*shared_);
     int rank = 0;
     check_mpi(MPI_Comm_rank(node, &rank), "MPI_Comm_rank");
     require_room(bytes, rank);
@@ -45,12 +48,14 @@ class MpiWindow final : public SharedWindow {
   }
   ~MpiWindow() override {
     if (std::uncaught_exceptions() != exceptions_) return;  // freeing is collective
+    const OneCaller caller(*shared_);
     MPI_Win_unlock_all(window_);
     MPI_Win_free(&window_);
   }
   std::byte* data() override { return data_; }
   std::size_t bytes() const override { return bytes_; }
   void fence() override {
+    const OneCaller caller(*shared_);
     check_mpi(MPI_Win_sync(window_), "MPI_Win_sync");
     check_mpi(MPI_Barrier(node_), "MPI_Barrier");
     check_mpi(MPI_Win_sync(window_), "MPI_Win_sync");
@@ -73,6 +78,7 @@ class MpiWindow final : public SharedWindow {
 
   MPI_Comm node_;
   std::size_t bytes_;
+  std::shared_ptr<MpiShared> shared_;
   MPI_Win window_ = MPI_WIN_NULL;
   std::byte* data_ = nullptr;
   int exceptions_ = std::uncaught_exceptions();
@@ -80,8 +86,9 @@ class MpiWindow final : public SharedWindow {
 
 }  // namespace
 
-std::unique_ptr<SharedWindow> make_mpi_window(MPI_Comm node, std::size_t bytes) {
-  return std::make_unique<MpiWindow>(node, bytes);
+std::unique_ptr<SharedWindow> make_mpi_window(MPI_Comm node, std::size_t bytes,
+                                              std::shared_ptr<MpiShared> shared) {
+  return std::make_unique<MpiWindow>(node, bytes, std::move(shared));
 }
 
 }  // namespace isaribi::comm

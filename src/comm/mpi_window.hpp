@@ -7,11 +7,12 @@
 #include <cstddef>
 #include <memory>
 
-#include "comm/communicator.hpp"
+#include "comm/mpi_communicator.hpp"
 
 namespace isaribi::comm {
 
 /// Collective over `node`, whose ranks must share memory.
-std::unique_ptr<SharedWindow> make_mpi_window(MPI_Comm node, std::size_t bytes);
+std::unique_ptr<SharedWindow> make_mpi_window(MPI_Comm node, std::size_t bytes,
+                                              std::shared_ptr<MpiShared> shared);
 
 }  // namespace isaribi::comm

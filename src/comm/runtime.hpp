@@ -16,12 +16,15 @@ struct RuntimeOptions {
   /// Largest piece handed to one MPI call. Counts are `int` before MPI-4, and some transports break
   /// near 2 GiB; tests make it tiny to walk the same path cheaply.
   std::size_t piece_bytes = std::size_t{1} << 30;
+  /// As if the library allowed calls of the main thread only.
+  bool one_thread = false;
 };
 
-/// Threads: MPI_THREAD_SERIALIZED. Only the main thread communicates, and the watchdog's abort
-/// comes when it no longer does. MPI_THREAD_MULTIPLE would cost more than it gives: where UCX is
-/// built without multi-threading (a common module variant), Open MPI then leaves the fast network
-/// for a slower one.
+/// Threads: MPI_THREAD_SERIALIZED. The main thread communicates, beside it at most the thread that
+/// moves sums on (progress_thread.hpp), one call at a time by a lock around every call; the
+/// watchdog's abort comes when nobody does. MPI_THREAD_MULTIPLE would cost more than it gives:
+/// where UCX is built without multi-threading (a common module variant), Open MPI then leaves the
+/// fast network for a slower one.
 class Runtime {
  public:
   /// Initialises MPI. @throws core::CommError when MPI runs already or cannot start.

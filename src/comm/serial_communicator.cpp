@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 
 namespace isaribi::comm {
 namespace {
@@ -59,6 +60,7 @@ class SerialCommunicator final : public Communicator {
   }
   void* native_handle() const override { return nullptr; }
   void publish_calls(CallBoard*) override {}
+  std::recursive_mutex* calls() override { return &calls_; }
 
  private:
   static Request copy(const core::Tensor& from, const core::Tensor& to) {
@@ -73,6 +75,8 @@ class SerialCommunicator final : public Communicator {
                                 core::Tensor all) override {
     return copy(mine, all);
   }
+
+  std::recursive_mutex calls_;
 };
 
 }  // namespace

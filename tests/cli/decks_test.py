@@ -56,6 +56,7 @@ DECKS = {
     "error feedback of nothing": (append("[comm]\nerror_feedback = true\n"), "error_feedback", ["comm/error_feedback", 'comm/wire = "same"', "bf16"]),
     "error feedback of f32": (change("[train]", '[comm]\nallreduce = "auto"\nwire = "f32"\nerror_feedback = true\n[train]\ngradient_type = "f32"'),
                               "error_feedback", ["comm/error_feedback", 'gradient_type = "f32"']),
+    "unknown progress": (append('[comm]\nprogress = "threads"\n'), "threads", ["comm/progress", 'did you mean "thread"', "calls"]),
     "unknown Fisher": (append('[kfac]\nfisher = "exakt"\n'), "exakt", ["kfac/fisher", 'did you mean "exact"']),
     "no damping": (append("[kfac]\ndamping = 0\n"), "damping = 0", ["kfac/damping", "out of range", "above 0"]),
     "newer version": (change("version = 1", "version = 2\nsomething_new = 3"), "version = 2", ["version 2", "newer isaribi"]),

@@ -11,6 +11,9 @@ namespace isaribi::mpi_test {
 
 int run_cases(int argc, char** argv, const std::vector<Case>& cases) {
   comm::RuntimeOptions options;
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "--one-thread") options.one_thread = true;
+  }
   for (int i = 1; i + 1 < argc; ++i) {
     if (std::string_view(argv[i]) == "--piece-bytes") {
       options.piece_bytes = std::strtoull(argv[i + 1], nullptr, 10);

@@ -47,7 +47,7 @@ struct Case {
   std::function<void(comm::Communicator& world)> body;
 };
 
-/// Runs the cases in order on all ranks; "--piece-bytes N" sets RuntimeOptions. Returns the exit
+/// Runs the cases in order on all ranks; "--piece-bytes N" and "--one-thread" set RuntimeOptions. Returns the exit
 /// code.
 int run_cases(int argc, char** argv, const std::vector<Case>& cases);
 

@@ -20,7 +20,7 @@ next=$(((culprit + 1) % ranks))
 one="rank $culprit on [^ ]+"
 other="rank [0-9]+ on [^ ]+"
 expected=5 most=2 # both neighbours in the ring of announcements see a difference
-case $fault in
+case ${fault%+thread} in
   none | late) expected=0 most=0 message='^finished$' ;;
   count) message="^error: ($one begins sum 1 of 601 f32, $other sum 1 of 600 f32|$other begins sum 1 of 600 f32, $one sum 1 of 601 f32), along direct2-" ;;
   longer) message="^error: ($one begins sum 1 of 5000 f32, $other sum 1 of 600 f32|$other begins sum 1 of 600 f32, $one sum 1 of 5000 f32)" ;;

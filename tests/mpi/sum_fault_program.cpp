@@ -5,16 +5,21 @@
 // FAULT: none, late (but in time), count (one element more), longer (many more), type (as many
 // bytes of another type), fewer (one sum less), more (one sum more), order (two sums exchanged),
 // plan, segment, wire, places (another way to sum), absent (begins all sums, and moves none); parts
-// (one element more to itself, one less to another), way (gathers what others scatter)
+// (one element more to itself, one less to another), way (gathers what others scatter);
+// FAULT+thread: a thread moves the sums on (that of the absent one is stuck)
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "comm/agreement.hpp"
 #include "comm/allreduce/schedule_runner.hpp"
+#include "comm/progress_thread.hpp"
 #include "comm/runtime.hpp"
 
 using namespace isaribi;
@@ -27,7 +32,12 @@ void pause_seconds(int seconds) {
   }
 }
 
-int run(comm::Communicator& world, const std::string& fault, bool culprit, double limit_seconds) {
+int run(comm::Communicator& world, std::string fault, bool culprit, double limit_seconds) {
+  std::unique_ptr<comm::ProgressThread> thread;
+  if (const auto plus = fault.find("+thread"); plus != std::string::npos) {
+    fault.resize(plus);
+    thread = std::make_unique<comm::ProgressThread>(world);
+  }
   const auto is = [&](const char* name) { return culprit && fault == name; };
   const int ranks = world.size();
   std::vector<comm::HierarchyLevel> levels{{comm::Exchange::direct, 2},
@@ -52,7 +62,8 @@ int run(comm::Communicator& world, const std::string& fault, bool culprit, doubl
     const core::DType type = is("type") && s == 1 ? core::DType::i32 : core::DType::f32;
     const core::Tensor all = core::Tensor::zeros({counts[s]}, type);
     if (fault != "parts" && fault != "way") {
-      requests.push_back(runner.start(all));
+      const auto start = [&] { return runner.start(all); };
+      requests.push_back(thread ? thread->keep_moving(start) : start());
       continue;
     }
     std::vector<std::int64_t> parts(static_cast<std::size_t>(ranks), all.count() / ranks);
@@ -65,8 +76,14 @@ int run(comm::Communicator& world, const std::string& fault, bool culprit, doubl
     requests.push_back(is("way") && s == 1 ? runner.start_all_gather_v(mine, parts, all)
                                            : runner.start_reduce_scatter_v(all, parts, mine));
   }
-  if (is("absent")) pause_seconds(60);
-  for (comm::Request& request : requests) request.wait();
+  if (is("absent")) {
+    const auto nobody_else = world.sole_caller();
+    pause_seconds(60);
+  }
+  for (comm::Request& request : requests) {
+    while (thread && !request.test()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    request.wait();
+  }
   world.barrier();
   if (world.is_root()) std::printf("finished\n");
   return 0;

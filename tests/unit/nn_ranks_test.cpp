@@ -51,6 +51,7 @@ class ThreadCommunicator final : public comm::Communicator {
   std::unique_ptr<comm::SharedWindow> make_shared_window(std::size_t) override { unused(); }
   [[noreturn]] void abort(core::ExitCode) override { unused(); }
   void* native_handle() const override { return nullptr; }
+  std::recursive_mutex* calls() override { return nullptr; }
   void publish_calls(comm::CallBoard*) override {}
 
  private:

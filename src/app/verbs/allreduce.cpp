@@ -10,6 +10,7 @@
 
 #include "app/allreduce_files.hpp"
 #include "app/machine_file.hpp"
+#include "app/reduction.hpp"
 #include "app/verbs/allreduce_one_way.hpp"
 #include "app/verbs/allreduce_overlap.hpp"
 #include "app/verbs/allreduce_tables.hpp"
@@ -25,7 +26,7 @@ namespace {
 
 struct AllReduceCommand {
   std::string sizes = "64K:16M", type = "f32", wire, topology, output = "allreduce.json", csv,
-              figure, overlap, save_topology, collective = "all_reduce";
+              figure, overlap, save_topology, collective = "all_reduce", progress = "auto";
   std::vector<std::string> plans;
   double budget = 60;
   int window = 2, layers = 161;
@@ -175,8 +176,9 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
     print_containment(containment, comm.size(), log);
   }
   if (!command.overlap.empty() && comm.size() > 1) {
-    comm::TunedPlan plan(comm, topology, report.tuning, options.wire);
-    measure_overlap(comm, plan, overlap_bytes, command.layers, log);
+    auto plan = std::make_unique<comm::TunedPlan>(comm, topology, report.tuning, options.wire);
+    const MovingPlan moving = move_on(comm, std::move(plan), command.progress, log);
+    measure_overlap(comm, *moving.plan, moving.thread.get(), overlap_bytes, command.layers, log);
   }
   if (command.check) {
     const auto wrong =
@@ -237,6 +239,10 @@ void add_allreduce(CLI::App& app, Command& chosen) {
   verb->add_option("--layers", options->layers,
                    "With --overlap: parts of the computation (default: 161, as ResNet-50)")
       ->check(CLI::PositiveNumber);
+  verb->add_option("--progress", options->progress,
+                   "With --overlap: who moves sums on while ranks compute: thread, calls (of the "
+                   "main thread, between layers), or auto (default: as training chooses)")
+      ->check(CLI::IsMember({"auto", "thread", "calls"}));
   verb->add_flag("--containment", options->containment,
                  "Then also: whether the fastest hierarchies, cut down to a half and a quarter of "
                  "the nodes, are among the fastest there");

@@ -99,7 +99,7 @@ struct ScheduleRunner::Impl {
   std::deque<std::unique_ptr<Run>> runs;              ///< in order
   std::deque<std::shared_ptr<Operation>> operations;  ///< unfinished
   std::int64_t largest_segment = 0;                   ///< bytes
-  std::int64_t next_operation = 0, next_segment = 0;
+  std::int64_t next_operation = 0, next_segment = 0, moves = 0;
 };
 
 template <typename Kind, typename... Arguments>
@@ -300,7 +300,10 @@ void ScheduleRunner::Impl::progress(bool block) {
                                   [](const auto& exchange) { return exchange->busy(); });
     bool moved = queue.progress(block && !busy);
     for (const auto& exchange : exchanges) moved = exchange->progress() || moved;
-    if (moved) open_doors();
+    if (moved) {
+      ++moves;
+      open_doors();
+    }
     // Without a message under way the library does not give the core to a rank that has to write.
     if (!moved && busy && queue.empty()) std::this_thread::yield();
   } catch (const core::CommError& error) {
@@ -367,18 +370,21 @@ class ScheduleRunner::Pending final : public Request::Pending {
   Pending(std::shared_ptr<Impl> impl, std::shared_ptr<Operation> operation)
       : impl_(std::move(impl)), operation_(std::move(operation)) {}
   bool test() override {
+    const auto alone = impl_->comm->sole_caller();
     if (operation_->unfinished == 0) return true;
     impl_->progress(false);
     impl_->check_limit(*operation_);
     return operation_->unfinished == 0;
   }
   void wait() override {
+    const auto alone = impl_->comm->sole_caller();
     const bool block = impl_->options.limit_seconds <= 0;
     while (operation_->unfinished > 0) {
       impl_->progress(block);
       impl_->check_limit(*operation_);
     }
   }
+  std::int64_t moves() const override { return impl_->moves; }
 
  private:
   std::shared_ptr<Impl> impl_;
@@ -399,6 +405,7 @@ Request ScheduleRunner::start(core::Tensor buffer, core::Tensor residual) {
     throw core::InternalError("sum of device memory: copy it to the host first");
   }
   if (impl_->comm->size() == 1) return {};
+  const auto alone = impl_->comm->sole_caller();
   return Request(
       std::make_unique<Pending>(impl_, impl_->start(std::move(buffer), std::move(residual))));
 }
@@ -412,6 +419,7 @@ Request ScheduleRunner::start(Collective collective, core::Tensor all,
     if (to.bytes() > 0) std::memmove(to.raw(), from.raw(), to.bytes());
     return {};
   }
+  const auto alone = impl_->comm->sole_caller();
   std::vector<int> order;
   for (const int p : impl_->hierarchy.part_order()) order.push_back(impl_->hierarchy.rank_at(p));
   Parts parts(all, counts, std::move(mine), std::move(order), impl_->comm->rank(),

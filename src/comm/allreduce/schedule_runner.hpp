@@ -3,7 +3,7 @@
 // waiting: a buffer is cut into segments, and
 // each walks the stages of its schedule by itself, so that while one segment crosses the slow links
 // of an outer level the next one is on the fast links inside. Progress is made by whoever calls
-// test() or wait(): one owner, the main thread.
+// test() or wait(): the main thread, or a ProgressThread, one at a time.
 #pragma once
 
 #include <cstdint>
