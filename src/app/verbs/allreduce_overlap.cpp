@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/allreduce/tuner.hpp"
+#include "comm/allreduce/plan_choice.hpp"
 #include "comm/bucket_reducer.hpp"
 #include "core/timer.hpp"
 
@@ -21,6 +21,14 @@ constexpr std::int64_t kTrialPasses = 2000;  // passes that tell how long one ta
 constexpr double kTrialSeconds = 0.5;
 constexpr int kRepetitions = 5;
 
+/// Collective: seconds of the slowest rank.
+double time_of(comm::Communicator& comm, const std::function<void()>& work) {
+  comm.barrier();
+  const double start = core::now_seconds();
+  work();
+  return comm.all_reduce(core::now_seconds() - start, comm::ReduceOp::max);
+}
+
 /// A backward pass of so many layers that only computes: a fixed number of passes over data in the
 /// first cache level, so that whatever takes the core away makes it longer.
 class Computation {
@@ -30,8 +38,8 @@ class Computation {
   /// Collective: as many passes as take `seconds` when all ranks compute at once.
   void calibrate(comm::Communicator& comm, double seconds) {
     passes_ = kTrialPasses;
-    for (const double target : {std::min(seconds, kTrialSeconds), seconds}) {
-      const double took = comm::time_together(comm, {3, 3, 1}, [&] { run({}); }).median;
+    for (const double target : {std::min(seconds, kTrialSeconds), seconds, seconds}) {
+      const double took = time_of(comm, [&] { run({}); });
       passes_ = std::max<std::int64_t>(
           static_cast<std::int64_t>(static_cast<double>(passes_) * target / took), layers_);
     }
@@ -52,14 +60,6 @@ class Computation {
   std::int64_t passes_ = 0;
   std::vector<float> data_ = std::vector<float>(kWork, 1.0F);
 };
-
-/// Collective: seconds of the slowest rank.
-double time_of(comm::Communicator& comm, const std::function<void()>& work) {
-  comm.barrier();
-  const double start = core::now_seconds();
-  work();
-  return comm.all_reduce(core::now_seconds() - start, comm::ReduceOp::max);
-}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
