@@ -23,6 +23,9 @@ enum class Exchange : std::uint8_t {
 inline constexpr Exchange kExchanges[] = {Exchange::ring, Exchange::direct, Exchange::shared,
                                           Exchange::library};
 std::string_view name_of(Exchange exchange);
+/// Bytes of a segment that goes through a shared level; a rank shares 2 x window times as much for
+/// each such level.
+inline constexpr std::int64_t kLargestSharedSegment = std::int64_t{1} << 20;
 
 /// One level as written: groups of at most `size` members of the level below.
 struct HierarchyLevel {

@@ -22,12 +22,21 @@ constexpr double kLeastError = 0.02;      // of predictions, whatever the sample
 constexpr LinkCost kFirstGuess{1e-5, 1e-9, 1e-9, 1e-9};
 constexpr double kInsideFaster = 10;
 
-std::int64_t segment_bytes(std::int64_t bytes, std::int64_t segments) {
-  return segments == 1 ? 0 : (bytes + segments - 1) / segments;
-}
-
 std::int64_t segments_of(std::int64_t bytes, const PlanChoice& plan) {
   return plan.segment_bytes > 0 ? (bytes + plan.segment_bytes - 1) / plan.segment_bytes : 1;
+}
+
+bool has(const std::vector<HierarchyLevel>& levels, Exchange exchange) {
+  return std::any_of(levels.begin(), levels.end(),
+                     [&](const HierarchyLevel& l) { return l.exchange == exchange; });
+}
+
+/// Of a plan in about so many segments; 0: in one.
+std::int64_t segment_bytes(const std::vector<HierarchyLevel>& levels, std::int64_t bytes,
+                           std::int64_t segments) {
+  const std::int64_t each = (bytes + segments - 1) / segments;
+  if (has(levels, Exchange::shared) && each > kLargestSharedSegment) return kLargestSharedSegment;
+  return segments == 1 ? 0 : each;
 }
 
 /// Levels of these sizes, one exchange for all; two members: direct, as in candidate_levels.
@@ -61,16 +70,19 @@ void PlanSearch::list_plans() {
   }
   for (const std::int64_t bytes : options_.sizes) {
     for (std::size_t h = 0; h < hierarchies.size(); ++h) {
+      std::int64_t last = -1;
       for (const std::int64_t segments : kSegments) {
-        const std::int64_t segment = segment_bytes(bytes, segments);
+        const std::int64_t segment = segment_bytes(hierarchies[h], bytes, segments);
         if (segments > 1 && segment < kSmallestSegment) break;
-        plans_.push_back({bytes, {hierarchies[h], segment}, h, 0});
+        if (segment != last) plans_.push_back({bytes, {hierarchies[h], segment}, h, 0});
+        last = segment;
       }
     }
   }
 }
 
 bool PlanSearch::allowed(const std::vector<HierarchyLevel>& levels) const {
+  if (!options_.shared_memory && has(levels, Exchange::shared)) return false;
   try {
     check_plan(topology_, {levels, 0}, options_.wire);
   } catch (const core::UsageError&) {
@@ -111,8 +123,8 @@ void PlanSearch::list_calibration() {
 /// In fewer segments where those would be too small. Nothing where that is no plan, or listed.
 void PlanSearch::add_calibration(const std::vector<HierarchyLevel>& levels, std::int64_t bytes,
                                  std::int64_t segments) {
-  while (segments > 1 && segment_bytes(bytes, segments) < kSmallestSegment) segments /= 2;
-  const PlanChoice plan{levels, segment_bytes(bytes, segments)};
+  while (segments > 1 && segment_bytes(levels, bytes, segments) < kSmallestSegment) segments /= 2;
+  const PlanChoice plan{levels, segment_bytes(levels, bytes, segments)};
   const auto same = [&](const auto& p) { return p.bytes == bytes && p.plan == plan; };
   if (std::any_of(plans_.begin(), plans_.end(), same) &&
       std::none_of(calibration_.begin(), calibration_.end(), same)) {

@@ -19,6 +19,7 @@ struct SearchOptions {
   std::optional<core::DType> wire;  ///< of the payload between nodes
   bool same_bits = false;           ///< only plans that add in the same order
   int window = 2;
+  bool shared_memory = true;  ///< nodes have room for shared levels
 };
 
 class PlanSearch {

@@ -17,9 +17,6 @@
 
 namespace isaribi::comm {
 
-/// Bytes; a rank shares 2 x window times as much per shared level.
-inline constexpr std::int64_t kLargestSharedSegment = std::int64_t{1} << 20;
-
 struct ScheduleOptions {
   /// Bytes of a segment as long as it travels in its own type; 0: one segment (2^29 bytes at most;
   /// kLargestSharedSegment with a shared level).

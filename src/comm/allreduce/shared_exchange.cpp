@@ -78,8 +78,11 @@ SharedExchange::SharedExchange(Communicator& comm, const Hierarchy& hierarchy,
   run_together(comm, [&] {  // all ranks of a node fail alike
     memory_ = node_->make_shared_window(ranks * places_ * (sizeof(Counters) + slots * area_bytes_));
   });
-  for (Lane& lane : lanes_) {
-    if (!lane.members.empty()) new (&counters(node_->rank(), lane)) Counters;
+  for (const Lane& lane : lanes_) {
+    if (lane.members.empty()) continue;
+    new (&counters(node_->rank(), lane)) Counters;
+    // Touched here, its pages lie near this rank, and what others still have room for is known.
+    std::memset(area(node_->rank(), lane, 0), 0, slots * area_bytes_);
   }
   memory_->fence();
 }

@@ -88,6 +88,10 @@ std::vector<int> Topology::shape() const {
   return sizes;
 }
 
+int Topology::largest_node() const {
+  return most_in(node_of, {});
+}
+
 bool Topology::spans_nodes(const Hierarchy& hierarchy, int l) const {
   const auto& groups = hierarchy.groups(l);
   return std::any_of(groups.begin(), groups.end(), [&](const Hierarchy::Group& g) {

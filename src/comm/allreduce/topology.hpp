@@ -31,6 +31,7 @@ struct Topology {
   /// Members of the largest domain of each kind, in members of the one below, and of the machine:
   /// {4, 34, 32} for 32 racks of 34 nodes of 4 ranks.
   std::vector<int> shape() const;
+  int largest_node() const;  ///< its ranks
   /// Whether a group of level l has ranks on several nodes.
   bool spans_nodes(const Hierarchy& hierarchy, int l) const;
   /// "8 ranks on 4 nodes in 2 racks: 2 ranks a node, 2 nodes a rack"

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 
+#include "comm/agreement.hpp"
 #include "comm/allreduce/plan_search.hpp"
 #include "core/error.hpp"
 #include "core/timer.hpp"
@@ -15,13 +16,32 @@ namespace {
 constexpr int kLeast = 3, kMost = 20;  // repetitions
 constexpr double kShareOfOne = 0.05;   // of a size's time, for one plan
 
+/// Collective: whether the nodes have room for one shared plan per size. Containers often give
+/// little.
+bool shares_memory(Communicator& comm, const Topology& topology, const TunerOptions& options) {
+  const int in_node = topology.ranks() == 1 ? 1 : topology.largest_node();
+  if (in_node == 1 || !options.plans.empty()) return false;
+  PlanChoice plan{{{Exchange::shared, in_node}}, kLargestSharedSegment};
+  if (topology.nodes > 1) plan.levels.push_back({Exchange::ring, topology.ranks()});
+  std::vector<std::unique_ptr<ScheduleRunner>> runners;
+  try {
+    while (runners.size() < options.sizes.size()) {
+      runners.push_back(make_runner(comm, topology, plan, options.wire, options.window));
+    }
+    return true;
+  } catch (const CollectiveError&) {
+    return false;
+  }
+}
+
 class Tuner {
  public:
   Tuner(Communicator& comm, const Topology& topology, const TunerOptions& options)
       : comm_(comm),
         topology_(topology),
         options_(options),
-        search_(topology, {options.sizes, options.wire, options.same_bits, options.window}) {
+        search_(topology, {options.sizes, options.wire, options.same_bits, options.window,
+                           shares_memory(comm, topology, options)}) {
     report_.tuning = empty_tuning(topology, options);
   }
 
