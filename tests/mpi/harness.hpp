@@ -47,8 +47,8 @@ struct Case {
   std::function<void(comm::Communicator& world)> body;
 };
 
-/// Runs the cases in order on all ranks; "--piece-bytes N" and "--one-thread" set RuntimeOptions. Returns the exit
-/// code.
+/// Runs the cases in order on all ranks; "--piece-bytes N" and "--one-thread" set RuntimeOptions.
+/// Returns the exit code.
 int run_cases(int argc, char** argv, const std::vector<Case>& cases);
 
 }  // namespace isaribi::mpi_test
