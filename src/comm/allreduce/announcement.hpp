@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "comm/allreduce/schedule_runner.hpp"
+#include "comm/allreduce/hierarchy.hpp"
+#include "comm/allreduce/schedule.hpp"
+#include "comm/allreduce/schedule_options.hpp"
+#include "comm/communicator.hpp"
 
 namespace isaribi::comm {
 
