@@ -54,7 +54,7 @@ function(isaribi_mpi_test name)
     add_test(NAME ${test} COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} ${MPIEXEC_PREFLAGS}
                                   $<TARGET_FILE:mpi_test_${name}> ${MPIEXEC_POSTFLAGS} ${T_ARGUMENTS})
     set_tests_properties(${test} PROPERTIES ENVIRONMENT "${ISARIBI_MPI_TEST_ENVIRONMENT}" PROCESSORS ${ranks}
-                                            TIMEOUT 120)
+                                            TIMEOUT 300)
   endforeach()
 endfunction()
 
