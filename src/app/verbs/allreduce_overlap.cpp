@@ -38,11 +38,13 @@ class Computation {
   /// Collective: as many passes as take `seconds` when all ranks compute at once.
   void calibrate(comm::Communicator& comm, double seconds) {
     passes_ = kTrialPasses;
-    for (const double target : {std::min(seconds, kTrialSeconds), seconds, seconds}) {
-      const double took = time_of(comm, [&] { run({}); });
-      passes_ = std::max<std::int64_t>(
-          static_cast<std::int64_t>(static_cast<double>(passes_) * target / took), layers_);
-    }
+    for (const double target : {std::min(seconds, kTrialSeconds), seconds, seconds})
+      scale(target / time_of(comm, [&] { run({}); }));
+  }
+  /// So many times as much work.
+  void scale(double factor) {
+    passes_ = std::max<std::int64_t>(
+        static_cast<std::int64_t>(static_cast<double>(passes_) * factor), layers_);
   }
   /// Calls `after(l)` when layer l = 1, 2, .. is done.
   void run(const std::function<void(int)>& after) {
@@ -78,10 +80,12 @@ void measure_overlap(comm::Communicator& comm, comm::AllReducePlan& plan,
   Computation backward(layers);
   sum_alone();
   backward.calibrate(comm, sum_alone());
-  std::vector<double> sum, computation, both;
+  std::vector<double> sum, computation, both, hidden;
   double cpu = 0;
-  for (int i = 0; i < kRepetitions; ++i) {  // in turns: what disturbs one disturbs all
+  // In turns, and each time by itself: what disturbs the machine disturbs all three.
+  for (int i = 0; i < kRepetitions; ++i) {
     sum.push_back(sum_alone());
+    if (i > 0) backward.scale(sum.back() / computation.back());
     computation.push_back(time_of(comm, [&] { backward.run({}); }));
     const double before = thread == nullptr ? 0 : thread->cpu_seconds();
     both.push_back(time_of(comm, [&] {
@@ -90,15 +94,15 @@ void measure_overlap(comm::Communicator& comm, comm::AllReducePlan& plan,
       });
       reducer.finish();
     }));
+    hidden.push_back(100 * std::max(1 - (both.back() - computation.back()) / sum.back(), 0.0));
     if (thread != nullptr) cpu += thread->cpu_seconds() - before;
   }
-  const double alone = median(sum), compute = median(computation), all = median(both);
   cpu = comm.all_reduce(cpu / kRepetitions, comm::ReduceOp::max);
   log.info(
       "\noverlap of {} in buckets of {} with {} layers, {}: sum alone {:.1f} ms, computation "
       "{:.1f} ms, both {:.1f} ms: {:.0f} % hidden (medians of {}, slowest rank){}{}",
       comm::bytes_to_text(bytes), comm::bytes_to_text(kBucket), layers, plan.description(),
-      1e3 * alone, 1e3 * compute, 1e3 * all, 100 * std::max(1 - (all - compute) / alone, 0.0),
+      1e3 * median(sum), 1e3 * median(computation), 1e3 * median(both), median(hidden),
       kRepetitions,
       thread == nullptr
           ? std::string()
