@@ -10,6 +10,7 @@
 #include "comm/allreduce/schedule_runner.hpp"
 #include "comm/bucket_reducer.hpp"
 #include "harness.hpp"
+#include "runner_plan.hpp"
 
 using namespace isaribi;
 using namespace isaribi::mpi_test;
@@ -146,25 +147,11 @@ void averages_converge(Communicator& world) {
   }
 }
 
-class RunnerPlan final : public comm::AllReducePlan {
- public:
-  explicit RunnerPlan(Communicator& world)
-      : runner_(world, RankOrder::flat(world.size()), {{Exchange::direct, world.size()}},
-                {.segment_bytes = 300, .wire = DType::bf16}) {}
-  std::string name() const override { return "hierarchy"; }
-  std::string description() const override { return runner_.hierarchy().text(); }
-
- private:
-  comm::Request do_start(core::Tensor bucket, core::Tensor residual) override {
-    return runner_.start(std::move(bucket), std::move(residual));
-  }
-  comm::ScheduleRunner runner_;
-};
-
 /// Through buckets, and from where another reducer stopped: the same bits.
 void buckets_keep_their_residuals(Communicator& world) {
   const int ranks = world.size();
-  RunnerPlan plan(world);
+  RunnerPlan plan(world, {{Exchange::direct, world.size()}},
+                  {.segment_bytes = 300, .wire = DType::bf16});
   const core::Tensor flat({kCount}, DType::f32);
   const auto steps = [&](comm::BucketReducer& reducer, int count, std::vector<double>& total) {
     for (int step = 0; step < count; ++step) {

@@ -13,6 +13,7 @@
 #include "comm/progress_thread.hpp"
 #include "core/timer.hpp"
 #include "harness.hpp"
+#include "runner_plan.hpp"
 
 using namespace isaribi;
 using namespace isaribi::mpi_test;
@@ -22,26 +23,12 @@ using comm::Exchange;
 
 namespace {
 
-class RunnerPlan final : public AllReducePlan {
- public:
-  RunnerPlan(Communicator& world, std::int64_t segment)
-      : runner_(world, comm::RankOrder::flat(world.size()),
-                {{Exchange::direct, 2}, {Exchange::ring, (world.size() + 1) / 2}},
-                {.segment_bytes = segment}) {}
-  std::string name() const override { return "hierarchy"; }
-  std::string description() const override { return runner_.hierarchy().text(); }
-
- private:
-  comm::Request do_start(core::Tensor bucket, core::Tensor residual) override {
-    return runner_.start(std::move(bucket), std::move(residual));
-  }
-  comm::ScheduleRunner runner_;
-};
-
 std::unique_ptr<AllReducePlan> make_plan(Communicator& world, const std::string& key) {
   if (key != "hierarchy") return comm::make_allreduce_plan(key, world);
   if (world.size() == 1) return comm::make_allreduce_plan("mpi", world);
-  return std::make_unique<RunnerPlan>(world, 2000);
+  const std::vector<comm::HierarchyLevel> levels{{Exchange::direct, 2},
+                                                 {Exchange::ring, (world.size() + 1) / 2}};
+  return std::make_unique<RunnerPlan>(world, levels, comm::ScheduleOptions{.segment_bytes = 2000});
 }
 
 void fill(const core::Tensor& t, int rank, int step) {

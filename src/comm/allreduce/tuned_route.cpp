@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "comm/agreement.hpp"
+
 namespace isaribi::comm {
 
 TunedRoute::TunedRoute(Communicator& comm, RankOrder order, Tuning tuning)
@@ -48,7 +50,17 @@ ScheduleRunner& TunedRoute::runner(const PlanChoice& plan, core::DType type, cor
     options.segment_bytes = plan.segment_bytes * static_cast<std::int64_t>(core::size_of(type)) /
                             static_cast<std::int64_t>(core::size_of(wire));
     if (wire != type) options.wire = wire;
-    known = std::make_unique<ScheduleRunner>(comm_, order_, plan.levels, options);
+    try {
+      known = std::make_unique<ScheduleRunner>(comm_, order_, plan.levels, options);
+    } catch (const CollectiveError&) {
+      // No room left to share: by messages, which add in the same order.
+      std::vector<HierarchyLevel> levels = plan.levels;
+      for (HierarchyLevel& level : levels) {
+        if (level.exchange == Exchange::shared) level.exchange = Exchange::direct;
+      }
+      if (levels == plan.levels) throw;
+      known = std::make_unique<ScheduleRunner>(comm_, order_, levels, options);
+    }
   }
   return *known;
 }
