@@ -28,24 +28,46 @@ struct Block {
   bool one_panel;  // b holds one panel at a time
 };
 
-/// The panel of B at column j, packed unless it can be read where it lies.
+/// The panel of B at column j, where it lies, or packed: by the first tile over it, if that can be.
 void panel_of_b(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
                 std::int64_t j, GemmTile& t) {
   const std::int64_t count = std::min(plan.width, block.columns.end - j);
   const float* from = p.b.data + block.k * p.b.row + j * p.b.column;
-  if (!plan.pack_b && count % kernels.lanes == 0) {
-    t.b = from;
-    t.b_step = p.b.row;
-    return;
-  }
+  t.b = from;
+  t.b_step = p.b.row;
+  t.pack_b = nullptr;
+  if (!plan.pack_b && count % kernels.lanes == 0) return;
   float* to =
       block.b +
       (block.one_panel ? 0 : (j - block.columns.begin) / plan.width * panel_b(plan, block.depth));
+  if (block.pack_b && p.b.column == 1 && count == kernels.lanes * kernels.gemm_vectors &&
+      block.rows.end - block.rows.begin >= plan.height) {
+    t.pack_b = to;
+    return;
+  }
   t.b = to;
   t.b_step = round_up(count, kernels.lanes);
   if (block.pack_b || !plan.pack_b)
     kernels.gemm_pack(
         {from, p.b.column, p.b.row, count, block.depth, t.b_step, panel_b(plan, block.depth), to});
+}
+
+/// What is read after the panel of B at column j: the next one, packed or as it lies; or the rows
+/// of A that follow those of each tile, where A is read where it lies and has been read by no
+/// panel.
+Ahead ahead_of(const Product& p, const Plan& plan, const Block& block, std::int64_t j) {
+  const std::int64_t next = j + plan.width;
+  if (!block.a && p.a.column == 1 && block.depth == p.a.row && j == block.columns.begin)
+    return {p.a.data + (block.rows.begin + plan.height) * p.a.row, kLine,
+            (block.rows.end - block.rows.begin) * p.a.row / kLine, 1};
+  if (next >= block.columns.end) return {};
+  const bool packed = plan.pack_b && !block.pack_b && !block.one_panel;
+  if (packed)
+    return {block.b + (next - block.columns.begin) / plan.width * panel_b(plan, block.depth), kLine,
+            block.depth * plan.width / kLine, 1};
+  const float* from = p.b.data + block.k * p.b.row + next * p.b.column;
+  if (p.b.column == 1) return {from, p.b.row, block.depth, (plan.width + kLine - 1) / kLine};
+  return {from, p.b.column, plan.width, (block.depth + kLine - 1) / kLine};
 }
 
 void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
@@ -57,23 +79,28 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
   t.beta = block.k == 0 ? p.beta : 1.0f;
   const bool last = block.k + block.depth == p.k;
   t.relu = last && p.relu;
-  const bool contiguous = !block.a && p.a.column == 1 && block.depth == p.a.row;
   for (std::int64_t j = block.columns.begin; j < block.columns.end; j += plan.width) {
     panel_of_b(p, kernels, plan, block, j, t);
+    Ahead ahead = ahead_of(p, plan, block, j);
     t.bias = last && p.bias ? p.bias + j : nullptr;
-    const int columns = static_cast<int>(std::min(plan.width, block.columns.end - j));
+    t.columns = static_cast<int>(std::min(plan.width, block.columns.end - j));
     for (std::int64_t i = block.rows.begin; i < block.rows.end; i += plan.height) {
       const std::int64_t end = std::min(i + plan.height, block.rows.end);
       t.a = block.a ? block.a + (i - block.rows.begin) / plan.height * panel_a(plan, block.depth)
                     : p.a.data + i * p.a.row + block.k * p.a.column;
       t.a_row = block.a ? 1 : p.a.row;
       t.a_step = block.a ? plan.height : p.a.column;
-      // Rows of A that lie one behind another are on their way while those before are used.
-      t.ahead = contiguous && j == block.columns.begin ? t.a + plan.height * p.a.row : nullptr;
       t.c = p.c + i * p.c_row + j;
+      t.next_c = end < block.rows.end ? t.c + plan.height * p.c_row
+                                      : p.c + block.rows.begin * p.c_row + j + plan.width;
       t.rows = static_cast<int>(end - i);
-      t.columns = columns;
+      ahead.take(kernels, t);
       kernels.gemm_tile(t);
+      if (t.pack_b) {
+        t.b = t.pack_b;
+        t.b_step = plan.width;
+        t.pack_b = nullptr;
+      }
     }
   }
 }

@@ -8,6 +8,7 @@
 
 #include "backends/simd/cpu.hpp"
 #include "backends/simd/gemm.hpp"
+#include "backends/simd/kernels.hpp"
 #include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
@@ -19,6 +20,31 @@ inline constexpr std::int64_t kDepth = 512;
 inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
   return (n + to - 1) / to * to;
 }
+
+inline constexpr std::int64_t kLine = 16;  // elements of a cache line
+
+/// Lines of memory that tiles fetch while they multiply, column by column: `lines` of each of
+/// `rows` rows, `row` elements apart.
+class Ahead {
+ public:
+  Ahead() = default;
+  Ahead(const float* from, std::int64_t row, std::int64_t rows, std::int64_t lines)
+      : from_(from), row_(row), rows_(rows), lines_(lines) {}
+
+  /// Gives the tile its share.
+  void take(const Kernels& kernels, GemmTile& t) {
+    t.ahead = line_ < lines_ ? from_ + at_ * row_ + line_ * kLine : nullptr;
+    t.ahead_step = row_;
+    at_ += t.k / kernels.fetch_steps;
+    if (at_ < rows_) return;
+    at_ = 0;
+    ++line_;
+  }
+
+ private:
+  const float* from_ = nullptr;
+  std::int64_t row_ = 0, rows_ = 0, lines_ = 0, at_ = 0, line_ = 0;
+};
 
 /// How a product is cut. A function of its shape and of the machine, not of the threads.
 struct Plan {
@@ -48,7 +74,7 @@ inline Plan plan_of(const Product& p, const Kernels& kernels) {
   plan.rows = std::max(rows / plan.height, std::int64_t{4}) * plan.height;
   const std::int64_t columns = caches().l3 / 2 / kDepth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
-  plan.pack_a = p.n > 8 * plan.width || (p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2);
+  plan.pack_a = p.n > 16 * plan.width || (p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2);
   plan.pack_b = p.b.column != 1 || p.m > 3 * plan.height;
   return plan;
 }

@@ -162,6 +162,7 @@ struct GemmTile {
   ptrdiff_t a_row, a_step;  ///< one of them is 1
   const float* b;           ///< readable up to whole vectors of columns
   ptrdiff_t b_step;
+  float* pack_b;  ///< where to lay b as a panel, [k][columns]: of full tiles only; or nullptr
   ptrdiff_t k;
   float* c;
   ptrdiff_t c_row;
@@ -170,7 +171,9 @@ struct GemmTile {
   float alpha, beta;
   const float* bias;  ///< [columns], or nullptr
   bool relu;
-  const float* ahead;  ///< what will be read next: k / 4 cache lines from here, or nullptr
+  const float* next_c;   ///< C of the tile that comes next, in the same distances; or nullptr
+  const float* ahead;    ///< what will be read next: k / fetch_steps cache lines from here, or
+  ptrdiff_t ahead_step;  ///< nullptr; so many elements from one to the next
   /// When not nullptr, c, alpha, bias and relu are not used: sums(i, j) = the sum over k, and with
   /// beta not 0 plus sums(i, j), added in f64, up to whole vectors of columns.
   double* sums;
@@ -217,6 +220,7 @@ struct Kernels {
   int lanes;
   int tile_rows[kMaxPanelVectors + 1];  ///< pixels per register tile for 1..4 vectors
 
+  int fetch_steps;   ///< of k, for which a GEMM tile fetches one cache line ahead
   int gemm_vectors;  ///< of a full panel of B: its tile is tile_rows[gemm_vectors] high
   void (*gemm_tile)(const GemmTile&);
   void (*gemm_pack)(const PackPanels&);

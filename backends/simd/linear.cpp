@@ -51,6 +51,7 @@ void weight_sums(const WeightPanels& w, const Kernels& kernels, const Rectangle&
     // A block fetches eight cache lines, which is a row of 64 sums.
     t.ahead = r.ahead && block < r.rows ? reinterpret_cast<const float*>(r.ahead + block * r.row)
                                         : nullptr;
+    t.ahead_step = 16;
     kernels.gemm_tile(t);
   }
 }

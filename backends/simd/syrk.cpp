@@ -15,7 +15,6 @@ namespace isaribi::simd {
 namespace {
 
 constexpr std::int64_t kSliceBlocks = 4;      // depth blocks of a slice, at least
-constexpr std::int64_t kLine = 16;            // elements of a cache line
 constexpr std::int64_t kSlices = 32;          // at most
 constexpr std::int64_t kPartials = 4 << 20;   // elements of all partial sums
 constexpr std::int64_t kDirectColumns = 192;  // A^T A reads as few columns where they lie
@@ -73,7 +72,7 @@ void multiply_panels(const Product& p, const Kernels& kernels, const Plan& plan,
                      std::int64_t q, std::int64_t j, Place a, Place b, const float* end_ahead,
                      GemmTile& t) {
   const std::int64_t rows = std::min(plan.width, p.n - q * plan.width);
-  const std::int64_t taken = kLine * (t.k / 4);
+  const std::int64_t taken = kLine * (t.k / kernels.fetch_steps);
   t.a_row = 1;
   t.a_step = a.step;
   t.b = b.data;
@@ -89,6 +88,7 @@ void multiply_panels(const Product& p, const Kernels& kernels, const Plan& plan,
       t.a = a.data + first;
       t.rows = static_cast<int>(end - first);
       t.c = job.c + (q * plan.width + first) * job.c_row + j * plan.width;
+      t.next_c = t.c + t.rows * job.c_row;
       kernels.gemm_tile(t);
       if (t.ahead) t.ahead = t.ahead + taken < end_ahead ? t.ahead + taken : nullptr;
     }
@@ -113,6 +113,7 @@ void run_job(const Product& p, const Kernels& kernels, const Plan& plan, Scratch
   GemmTile t{};
   t.c_row = job.c_row;
   t.alpha = job.alpha;
+  t.ahead_step = kLine;
   for (std::int64_t block = job.blocks.begin; block < job.blocks.end; ++block) {
     const std::int64_t k = block * plan.depth, depth = std::min(plan.depth, p.k - k);
     panels.direct = p.a.data + k * p.a.column;

@@ -65,17 +65,17 @@ template <int NV, int MR>
   }
 }
 
-/// The sum over k, cut into a piece per row: each piece brings a row of C to L1, since all rows at
-/// once would take the buffers that the loads of B need.
+/// The sum over k, cut into a piece per row: each piece brings a row of the next tile's C to L1,
+/// since all rows at once would take the buffers that the loads of B need.
 template <class AStep, class BStep, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_multiply(const GemmTile& t, ptrdiff_t a_row, AStep a_step,
                                                  BStep b_step, vf (&acc)[NV][MR]) {
-  const float *a = t.a, *b = t.b, *c = t.c, *ahead = t.ahead ? t.ahead : t.b;
-  const ptrdiff_t line = t.ahead ? 4 * kSteps : 0, piece = t.sums ? 0 : t.k / MR / kSteps * kSteps;
+  const float *a = t.a, *b = t.b, *c = t.next_c, *ahead = t.ahead ? t.ahead : t.b;
+  const ptrdiff_t line = t.ahead ? t.ahead_step : 0, piece = c ? t.k / MR / kSteps * kSteps : 0;
   ptrdiff_t left = t.k;
 #pragma GCC unroll 1
   for (int m = MR - 1; m >= 0; --m, left -= piece, c += t.c_row) {
-    if (!t.sums) {
+    if (c) {
       for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + v, 1);
     }
     multiply_add_rows<0, MR>(a, a_row, a_step, b, b_step, m > 0 ? piece : left, ahead, line, acc);
@@ -103,6 +103,26 @@ void gemm_rows(const GemmTile& t) {
   }
 }
 
+constexpr ptrdiff_t kFetch = 24;  // rows of B ahead
+
+/// The first tile of a panel of B lays down what it loads for those after it.
+template <int NV, int MR>
+void gemm_packing_rows(const GemmTile& t) {
+  vf acc[NV][MR];
+  clear(acc);
+  const float *a = t.a, *b = t.b;
+  float* to = t.pack_b;
+  for (ptrdiff_t k = 0; k < t.k; ++k, a += t.a_step, b += t.b_step, to += NV * kLanes) {
+    multiply_add_step<0, MR>(a, t.a_row, b, acc);
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      v_store(to + v * kLanes, v_load(b + v * kLanes));
+      __builtin_prefetch(b + kFetch * t.b_step + v * kLanes);
+    }
+  }
+  gemm_store<false>(t, acc);
+}
+
 /// Calls the tile of the run-time height `t.rows` <= MR.
 template <int NV, int MR>
 inline void gemm_rows_of(const GemmTile& t) {
@@ -114,6 +134,7 @@ inline void gemm_rows_of(const GemmTile& t) {
 }
 
 void gemm_tile(const GemmTile& t) {
+  if (t.pack_b) return gemm_packing_rows<kGemmVectors, kTileRows[kGemmVectors]>(t);
   switch ((t.columns + kLanes - 1) / kLanes) {
     case 1:
       return gemm_rows_of<1, kTileRows[1]>(t);
