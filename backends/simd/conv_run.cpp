@@ -172,14 +172,28 @@ struct Prepared {
 struct Strip {
   const float* x;
   std::int64_t x_image, n, images, first;
+  const float *ahead, *ahead_end;  // of the input: what the strip after it reads
 };
 
 /// The strip's input, with its padding.
 Strip load_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* buffer) {
   const ConvWork& work = p.work;
   const std::int64_t image = work.h * work.w * work.c, from = first * work.in_step_h;
-  Strip strip{work.x + n * image + from * work.w * work.c, image, n, std::min(p.images, work.n - n),
-              first};
+  Strip strip{work.x + n * image + from * work.w * work.c,
+              image,
+              n,
+              std::min(p.images, work.n - n),
+              first,
+              nullptr,
+              nullptr};
+  const std::int64_t row = work.w * work.c, end = work.n * work.h,
+                     read = p.images > 1
+                                ? (n + strip.images) * work.h
+                                : n * work.h + std::min(work.h, from + p.in_rows - work.lead_h);
+  strip.ahead = work.x + std::min(end, read) * row;
+  strip.ahead_end = work.x + std::min(end, read + (p.images > 1 ? p.images * work.h
+                                                                : p.strip_rows * work.in_step_h)) *
+                                 row;
   if (!work.padded()) return strip;
   const std::int64_t rows = std::min(p.in_rows, work.lead_h + work.h + work.tail_h - from);
   strip.x = buffer;
@@ -201,7 +215,7 @@ Range inside(const ConvWork& work, const Phase& phase, Range chunk, std::int64_t
 
 /// One panel of output channels over the rows of one image, each with the segments it meets.
 void run_panel(const Prepared& p, const Phase& phase, Range chunk, std::int64_t first,
-               ConvPanel panel) {
+               ConvPanel& panel) {
   const ConvWork& work = p.work;
   const std::int64_t end = std::min(first + p.strip_rows, phase.rows);
   const std::int64_t step = phase.run * panel.vectors * p.kernels.lanes;
@@ -221,12 +235,12 @@ void run_panel(const Prepared& p, const Phase& phase, Range chunk, std::int64_t 
     if (a.edge) a.edge += range.begin;
     a.segments = static_cast<int>(range.end - range.begin);
     a.rows = next - row;
-    p.kernels.conv_panel(a);
+    panel.ahead = a.ahead = p.kernels.conv_panel(a);
     row = next;
   }
 }
 
-void run_phase(const Prepared& p, const Phase& phase, const Strip& strip) {
+void run_phase(const Prepared& p, const Phase& phase, Strip& strip) {
   const ConvWork& work = p.work;
   const auto segments = static_cast<std::int64_t>(phase.offset.size());
   const std::int64_t k = segments * phase.run;
@@ -245,6 +259,8 @@ void run_phase(const Prepared& p, const Phase& phase, const Strip& strip) {
   a.y_row = work.out_step_h * work.out_w * work.out_c;
   a.y_pixel = work.out_step_w * work.out_c;
   a.columns = phase.columns;
+  a.ahead = strip.ahead;
+  a.ahead_end = strip.ahead_end;
   Range chunk{0, 0};
   do {  // once without any tap, too
     chunk = {chunk.end, std::min(segments, chunk.end + together)};
@@ -264,6 +280,7 @@ void run_phase(const Prepared& p, const Phase& phase, const Strip& strip) {
       }
     }
   } while (chunk.end < segments);
+  strip.ahead = a.ahead;
 }
 
 }  // namespace
@@ -350,8 +367,7 @@ void run_conv(ConvWork& work, Context& context) {
   parallel_ranges(items, touched, 1, [&](Range r) {
     float* memory = scratch.get<float>(Use::strip, buffer, omp_get_thread_num());
     for (std::int64_t item = r.begin; item < r.end; ++item) {
-      const Strip strip =
-          load_strip(p, item / strips * p.images, item % strips * p.strip_rows, memory);
+      Strip strip = load_strip(p, item / strips * p.images, item % strips * p.strip_rows, memory);
       for (std::size_t i = 0; i < work.phase_count; ++i) {
         if (strip.first < work.phases[i].rows) run_phase(p, work.phases[i], strip);
       }

@@ -32,7 +32,8 @@ struct ConvPanel {
   int vectors;        ///< 1..kMaxPanelVectors
   int channels;       ///< valid channels, > (vectors - 1) * lanes
   bool relu;
-  bool accumulate;  ///< add to y (before bias and relu)
+  bool accumulate;                 ///< add to y (before bias and relu)
+  const float *ahead, *ahead_end;  ///< what is read after this panel, to be fetched meanwhile
 };
 
 /// acc[r * acc_run + s * acc_step + o] += sum over images, rows, columns of
@@ -227,7 +228,7 @@ struct Kernels {
   /// to[k to_step + i] = from[i from_step + k] for i < 8, k < depth.
   void (*transpose_eight)(const float* from, ptrdiff_t from_step, ptrdiff_t depth,
                           ptrdiff_t to_step, float* to);
-  void (*conv_panel)(const ConvPanel&);
+  const float* (*conv_panel)(const ConvPanel&);  ///< returns how far it fetched from `ahead`
   void (*gather_row)(const GatherRow&);
   void (*weight_tile)(const WeightTile&);
   /// Whether weight_tile has a kernel for `runs` > 1 runs of `run` elements and `vectors`.

@@ -45,39 +45,55 @@ inline void finish_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
   }
 }
 
-/// One run of taps, for pixels FROM <= m < TO; w moves on.
-template <int FROM, int TO, int NV, int MR>
+/// What is used after a tile, fetched while it is multiplied: some rows of the y of the next tile
+/// per segment, since all at once would take the buffers that the loads of w need, and a line of
+/// what is read later per kSteps steps.
+struct Fetch {
+  const float *ahead, *end;  // end is nullptr where nothing is to be fetched
+
+  template <int NV>
+  static void rows_of_y(const ConvPanel& a, const float* y, ptrdiff_t rows) {
+    for (; rows > 0; --rows, y += a.y_pixel) {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(y + v, 1);
+    }
+  }
+  ptrdiff_t line() const {
+    return ahead < end ? 4 * kSteps : 0;
+  }
+};
+
+/// Short segments have no time to fetch anything. At the ends of a row taps that meet padding with
+/// the pixel there leave it out.
+enum class TileKind { short_segments, inner, end_of_row };
+
+/// One segment, for pixels FROM <= m < TO; w moves on.
+template <TileKind KIND, int FROM, int TO, int NV, int MR>
 [[gnu::always_inline]] inline void conv_tap(const ConvPanel& a, const float* x, const float*& w,
-                                            vf (&acc)[NV][MR]) {
+                                            Fetch& fetch, vf (&acc)[NV][MR]) {
   const float* none = w;
-  multiply_add_rows<FROM, TO>(x, a.x_pixel, Fixed<1>{}, w, Fixed<NV * kLanes>{}, a.run, none, 0,
-                              acc);
+  const bool fetches = KIND != TileKind::short_segments;
+  multiply_add_rows<FROM, TO>(x, a.x_pixel, Fixed<1>{}, w, Fixed<NV * kLanes>{}, a.run,
+                              fetches ? fetch.ahead : none, fetches ? fetch.line() : 0, acc);
 }
 
-template <int NV, int MR>
-inline void conv_tile(const ConvPanel& a, const float* x, float* y) {
+template <TileKind KIND, int NV, int MR>
+inline void conv_tile(const ConvPanel& a, int ends, const float* x, float* y, Fetch& fetch) {
   vf acc[NV][MR];
   clear(acc);
-  const float* w = a.w;
-  for (int t = 0; t < a.segments; ++t) conv_tap<0, MR>(a, x + a.offset[t], w, acc);
-  finish_tile(a, y, acc);
-}
-
-/// As conv_tile at an end of a row: taps that meet padding with the pixel at that end leave it out.
-template <int NV, int MR>
-inline void conv_edge_tile(const ConvPanel& a, int ends, const float* x, float* y) {
-  vf acc[NV][MR];
-  clear(acc);
-  const float* w = a.w;
+  const float *w = a.w, *next = y + MR * a.y_pixel;
+  const ptrdiff_t rows = (MR + a.segments - 1) / (a.segments > 0 ? a.segments : 1);
   for (int t = 0; t < a.segments; ++t) {
+    if (KIND != TileKind::short_segments && t * rows < MR)
+      Fetch::rows_of_y<NV>(a, next + t * rows * a.y_pixel, rows);
     const float* from = x + a.offset[t];
-    const int out = a.edge[t] & ends;
-    if (MR > 1 && out == isaribi::simd::kEdgeFirst) {
-      conv_tap<1, MR>(a, from, w, acc);
-    } else if (MR > 1 && out == isaribi::simd::kEdgeLast) {
-      conv_tap<0, MR - 1>(a, from, w, acc);
+    const int out = KIND == TileKind::end_of_row ? a.edge[t] & ends : 0;
+    if (KIND == TileKind::end_of_row && MR > 1 && out == isaribi::simd::kEdgeFirst) {
+      conv_tap<KIND, 1, MR>(a, from, w, fetch, acc);
+    } else if (KIND == TileKind::end_of_row && MR > 1 && out == isaribi::simd::kEdgeLast) {
+      conv_tap<KIND, 0, MR - 1>(a, from, w, fetch, acc);
     } else {
-      conv_tap<0, MR>(a, from, w, acc);
+      conv_tap<KIND, 0, MR>(a, from, w, fetch, acc);
     }
   }
   finish_tile(a, y, acc);
@@ -85,24 +101,29 @@ inline void conv_edge_tile(const ConvPanel& a, int ends, const float* x, float* 
 
 /// Calls the tile of the run-time height `m` <= MR.
 template <int NV, int MR>
-inline void conv_tile_of(int m, const ConvPanel& a, int ends, const float* x, float* y) {
+inline void conv_tile_of(int m, const ConvPanel& a, int ends, const float* x, float* y,
+                         Fetch& fetch) {
+  constexpr int kLongSegment = 16;
   if (m == MR) {
-    if (ends == 0) {
-      conv_tile<NV, MR>(a, x, y);
+    if (ends != 0) {
+      conv_tile<TileKind::end_of_row, NV, MR>(a, ends, x, y, fetch);
+    } else if (a.run >= kLongSegment) {
+      conv_tile<TileKind::inner, NV, MR>(a, ends, x, y, fetch);
     } else {
-      conv_edge_tile<NV, MR>(a, ends, x, y);
+      conv_tile<TileKind::short_segments, NV, MR>(a, ends, x, y, fetch);
     }
   } else if constexpr (MR > 1) {
-    conv_tile_of<NV, MR - 1>(m, a, ends, x, y);
+    conv_tile_of<NV, MR - 1>(m, a, ends, x, y, fetch);
   }
 }
 
 /// Rows of pixels cut into tiles of nearly equal height.
 template <int NV>
-void conv_rows(const ConvPanel& a) {
+const float* conv_rows(const ConvPanel& a) {
   constexpr int kMax = kTileRows[NV];
   const ptrdiff_t tiles = (a.columns + kMax - 1) / kMax;
-  if (tiles == 0) return;
+  if (tiles == 0) return a.ahead;
+  Fetch fetch{a.ahead ? a.ahead : a.w, a.ahead_end};
   const int base = static_cast<int>(a.columns / tiles);
   const ptrdiff_t larger = a.columns - base * tiles;  // this many tiles have one pixel more
   for (ptrdiff_t p = 0; p < a.rows; ++p) {
@@ -113,14 +134,15 @@ void conv_rows(const ConvPanel& a) {
       const int ends = !a.edge ? 0
                                : (t == 0 ? isaribi::simd::kEdgeFirst : 0) |
                                      (t == tiles - 1 ? isaribi::simd::kEdgeLast : 0);
-      conv_tile_of<NV, kMax>(m, a, ends, x, y);
+      conv_tile_of<NV, kMax>(m, a, ends, x, y, fetch);
       x += m * a.x_pixel;
       y += m * a.y_pixel;
     }
   }
+  return a.ahead ? fetch.ahead : nullptr;
 }
 
-void conv_panel(const ConvPanel& a) {
+const float* conv_panel(const ConvPanel& a) {
   switch (a.vectors) {
     case 1:
       return conv_rows<1>(a);
