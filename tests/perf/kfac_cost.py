@@ -1,31 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""The cost of second-order steps, for tests/perf/kfac: runs of `isaribi train` that take turns, on real samples. The first
-lines of metrics.jsonl are left out (warm-up), and as many steps are counted as hold every renewal once or more. With --peer
-the other side is K-FAC of ASDL: kfac_peer.py."""
+"""The cost of second-order steps, for tests/perf/kfac: two runs of `isaribi train` on real samples that take short turns
+(kfac_pairs.py). A turn is as many steps as hold every renewal once or more. With --peer the other side is K-FAC of ASDL:
+kfac_peer.py."""
+import contextlib
 import json
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 
-WARM = 10  # steps left out; also the steps per line
+import kfac_pairs
+
+WARM = 20  # steps of a run before the first turn
+LINE = {"lenet5": 5}  # steps per line where lines of every step would be felt
 VENV = pathlib.Path(os.environ.get("ISARIBI_PEERS", pathlib.Path.home() / ".cache/isaribi/peers"))
-PERIOD = {"1/10": 10, "10/10": 10, "10/100": 100, "adaptive": 300}  # steps that hold every renewal
+PERIOD = {"1/10": 10, "10/10": 10, "10/100": 100, "adaptive": 1}  # steps that hold every renewal
+TURN = 0.3  # seconds of a turn of SGD, at least
+GROUPS = 10  # of turns: their ratios say how far the result can be trusted
 
 
 def add_options(parser):
     parser.add_argument("--models", nargs="+", default=["lenet5", "small_cnn", "resnet14"], help="cost: presets")
     parser.add_argument("--intervals", nargs="+", choices=list(PERIOD), default=["1/10", "10/100", "adaptive"],
                         help="cost: steps between factors / between inverses")
-    parser.add_argument("--batch", type=int, default=256, help="cost")
-    parser.add_argument("--pairs", type=int, default=5, help="cost")
-    parser.add_argument("--steps", type=int, default=100, help="cost: per run, rounded up to whole periods of the renewals")
+    parser.add_argument("--batch", type=int, help="cost (default 256); autoencoder")
+    parser.add_argument("--steps", type=int, default=0,
+                        help="cost: steps of each side (default: 30 turns; of adaptive intervals 1500, from the first on)")
     parser.add_argument("--kind", default="kfac", help="cost: optimizer/kind")
     parser.add_argument("--peer", action="store_true", help="cost: against ASDL (tests/perf/peers, then pip install asdfghjkl)")
-    parser.add_argument("--peer-steps", type=int, default=20, help="cost: steps per timing of the peer")
+    parser.add_argument("--pairs", type=int, default=5, help="cost --peer")
+    parser.add_argument("--peer-steps", type=int, default=20, help="cost --peer: steps of a turn")
 
 
 def intervals_of(name):
@@ -35,24 +41,19 @@ def intervals_of(name):
     return [f"kfac/factor_every={factor}", f"kfac/inverse_every={inverse}"]
 
 
-def timed(options, root, model, overrides, steps):
-    """(seconds of each line after the warm-up, CPU seconds of the whole process) of one run."""
+@contextlib.contextmanager
+def running(options, root, model, overrides, steps=1000000):
+    """A run that has done its first steps and stands still."""
     with tempfile.TemporaryDirectory(prefix="isaribi-kfac-cost-") as folder:
         command = [str(options.program), "--quiet", "train", str(root / "inputs/fashion_mnist/lenet_sgd.toml"),
                    f"run/dir={folder}/run", f"run/threads={options.threads}", f"model/preset={model}",
-                   f"data/batch={options.batch}", f"train/steps={WARM + steps}", f"train/log_every={WARM}",
+                   f"data/batch={options.batch}", f"train/steps={steps}", f"train/log_every={LINE.get(model, 1)}",
                    "train/eval_every=1000000000", "checkpoint/every=1000000000", "diagnostics/layers_every=0", *overrides]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
-                              capture_output=True, text=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if done.returncode != 0:
-            sys.exit(f"kfac: {' '.join(command)} ended with exit {done.returncode}:\n{done.stderr}")
-        with open(f"{folder}/run/metrics.jsonl", encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file]
-    seconds = [row["seconds"] for row in rows if row["kind"] == "train"]
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds[1:], cpu
+        run = kfac_pairs.Run(command, f"{folder}/run", options.threads)
+        try:
+            yield run
+        finally:
+            run.close()
 
 
 def spread(values):
@@ -60,26 +61,51 @@ def spread(values):
     return f"{statistics.median(values):5.2f} [{values[0]:.2f} {values[-1]:.2f}]"
 
 
+def ratio_of(turns, column):
+    """Time of a step of the second side over that of the first, over all turns."""
+    return (sum(t["kfac"][column] for t in turns) / sum(t["kfac"][2] for t in turns)
+            * sum(t["sgd"][2] for t in turns) / sum(t["sgd"][column] for t in turns))
+
+
+def summary(turns, column):
+    """The ratio over all turns [lowest highest of GROUPS groups of neighbours]."""
+    cuts = [round(len(turns) * i / GROUPS) for i in range(GROUPS + 1)]
+    groups = [ratio_of(turns[a:b], column) for a, b in zip(cuts, cuts[1:]) if b > a]
+    return f"{ratio_of(turns, column):5.3f} [{min(groups):.2f} {max(groups):.2f}]"
+
+
+def take_turns(runs, each, total):
+    """Turns of `each` steps until `total`: [{kind: (wall, cpu, steps)}]."""
+    turns = []
+    while runs["kfac"].step + each <= total and not any(run.ended for run in runs.values()):
+        order = ("sgd", "kfac") if len(turns) % 2 == 0 else ("kfac", "sgd")
+        turns.append({kind: runs[kind].advance(each) for kind in order})
+    return turns
+
+
 def measure_case(options, root, model, name):
-    kinds = {"sgd": ["optimizer/kind=sgd"],
-             "kfac": [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]}
-    steps = -(-options.steps // PERIOD[name]) * PERIOD[name]
-    start = {kind: timed(options, root, model, overrides, 0)[1] for kind, overrides in kinds.items()}
-    wall, cpu, later = ({"sgd": [], "kfac": []} for _ in range(3))
-    for i in range(options.pairs):
-        for kind in (("sgd", "kfac"), ("kfac", "sgd"))[i % 2]:
-            seconds, used = timed(options, root, model, kinds[kind], steps)
-            wall[kind].append(sum(seconds) / steps)
-            later[kind].append(sum(seconds[len(seconds) // 2:]))
-            cpu[kind].append((used - start[kind]) / steps)
-    ratio = spread([k / s for s, k in zip(wall["sgd"], wall["kfac"])])
-    if name == "adaptive":  # intervals start at 1: what they have grown to shows in the second half
-        ratio += "  second half " + spread([k / s for s, k in zip(later["sgd"], later["kfac"])])
-    line = (f"{model:10s} {options.kind} {name:9s} sgd {1e3 * statistics.median(wall['sgd']):8.2f} ms"
-            f"  {options.kind} {1e3 * statistics.median(wall['kfac']):8.2f} ms  ratio {ratio}")
+    kfac = [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]
+    adaptive = name == "adaptive"
+    total = (options.steps or 1500) if adaptive else 1000000
+    with running(options, root, model, ["optimizer/kind=sgd"], total) as sgd, \
+            running(options, root, model, kfac, total) as second:
+        runs = {"sgd": sgd, "kfac": second}
+        warm = sgd.advance(WARM)
+        if not adaptive:
+            second.advance(WARM)
+        turn = -(-TURN // (warm[0] / warm[2] * PERIOD[name]))
+        each = max(10 if adaptive else PERIOD[name], int(turn) * PERIOD[name])
+        turns = take_turns(runs, each, total if adaptive else second.step + (options.steps or 30 * each))
+    median = {kind: 1e3 * statistics.median(t[kind][0] / t[kind][2] for t in turns) for kind in runs}
+    line = (f"{model:10s} {options.kind} {name:9s} sgd {median['sgd']:8.2f} ms  {options.kind} {median['kfac']:8.2f} ms"
+            f"  ratio {summary(turns, 0)}")
+    if adaptive:  # intervals start at 1: what they have grown to shows in the second half
+        line += f"  second half {summary(turns[len(turns) // 2:], 0)}"
     if options.threads == 1:  # threads that wait for each other use the CPU, too
-        line += "  of CPU time " + spread([k / s for s, k in zip(cpu["sgd"], cpu["kfac"])])
-    print(line, flush=True)
+        line += f"  of CPU time {summary(turns, 1)}"
+        if adaptive:
+            line += f"  second half {summary(turns[len(turns) // 2:], 1)}"
+    print(f"{line}  {len(turns)} turns of {each} steps", flush=True)
 
 
 class Peer:
@@ -103,18 +129,19 @@ class Peer:
 
 
 def measure_peer(options, root, peer, model, name):
-    ours = [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]
+    kfac = [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]
     factor, inverse = name.split("/")
     steps = options.peer_steps
     peer.ask("case", model, options.batch, factor, inverse)
     peer.ask("run", int(inverse))
-    start = timed(options, root, model, ours, 0)[1]
     pairs = []
-    for i in range(options.pairs):
-        theirs = peer.ask("run", steps) if i % 2 == 0 else None
-        seconds, cpu = timed(options, root, model, ours, steps)
-        theirs = theirs or peer.ask("run", steps)
-        pairs.append((sum(seconds) / steps, theirs["seconds"] / steps, (cpu - start) / steps, theirs["cpu"] / steps))
+    with running(options, root, model, kfac) as run:
+        run.advance(WARM)
+        for i in range(options.pairs):
+            theirs = peer.ask("run", steps) if i % 2 == 0 else None
+            wall, cpu, done = run.advance(steps)
+            theirs = theirs or peer.ask("run", steps)
+            pairs.append((wall / done, theirs["seconds"] / steps, cpu / done, theirs["cpu"] / steps))
     mine, other = (1e3 * statistics.median(p[i] for p in pairs) for i in (0, 1))
     line = (f"{model:10s} {options.kind} {name:9s} ours {mine:8.2f} ms  peer {other:8.2f} ms"
             f"  peer / ours {spread([p[1] / p[0] for p in pairs])}")
@@ -124,6 +151,7 @@ def measure_peer(options, root, peer, model, name):
 
 
 def measure(options, root):
+    options.batch = options.batch or 256
     if options.peer:
         peer = Peer(root, options.threads)
         print(f"# batch {options.batch}, {options.threads} thread(s); peer: {peer.name}, empirical Fisher; median [lowest"
@@ -133,8 +161,8 @@ def measure(options, root):
                 if name != "adaptive":  # ASDL has no such rule
                     measure_peer(options, root, peer, model, name)
         return
-    print(f"# batch {options.batch}, {options.threads} thread(s); ratio = {options.kind} / sgd, median [lowest highest] of "
-          f"{options.pairs} pairs; A/B: factors every A, inverses every B steps")
+    print(f"# batch {options.batch}, {options.threads} thread(s); ratio = {options.kind} / sgd over all turns [lowest highest"
+          f" of {GROUPS} groups of turns]; A/B: factors every A, inverses every B steps; ms: median of turns")
     for model in options.models:
         for name in options.intervals:
             measure_case(options, root, model, name)
