@@ -4,13 +4,15 @@
 
 #include <algorithm>
 
+#include "backends/simd/factor_columns.hpp"
 #include "backends/simd/factor_run.hpp"
 #include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
 namespace {
 
-constexpr std::int64_t kTile = 16;  // rows and columns mirrored at once
+constexpr std::size_t kMostPlans = 256;  // kept
+constexpr std::int64_t kTile = 16;       // rows and columns mirrored at once
 
 /// Rows [begin, end) of one tile of the sums, all lanes, into `tile` (rows of kTile).
 void sum_lanes(const double* from, std::int64_t n, const FactorSums& sums, std::int64_t lane,
@@ -25,10 +27,16 @@ void sum_lanes(const double* from, std::int64_t n, const FactorSums& sums, std::
   }
 }
 
+/// Which factor the sums are of.
+struct FactorShape {
+  std::int64_t groups, length;
+  bool bias;
+};
+
 /// a = (a +) scale sums for one tile [i0, i1) x [j0, j1) of the upper triangle, and its mirror
 /// image.
 template <typename T>
-void store_tile(const FactorPlan& p, const FactorSums& sums, std::int64_t group, double scale,
+void store_tile(const FactorShape& p, const FactorSums& sums, std::int64_t group, double scale,
                 bool accumulate, Range rows, Range columns, T* a) {
   const std::int64_t n = p.length, lane = p.groups * n * n;
   const double* from = sums.data + group * n * n;
@@ -56,7 +64,7 @@ void store_tile(const FactorPlan& p, const FactorSums& sums, std::int64_t group,
 }
 
 template <typename T>
-void store_factor(const FactorPlan& p, const FactorSums& sums, double scale, bool accumulate,
+void store_factor(const FactorShape& p, const FactorSums& sums, double scale, bool accumulate,
                   T* a) {
   const std::int64_t n = p.length, bands = (n + kTile - 1) / kTile;
   const std::int64_t work = p.groups * n * n * (sums.lanes + 1);
@@ -70,6 +78,17 @@ void store_factor(const FactorPlan& p, const FactorSums& sums, double scale, boo
   }
 }
 
+/// plan.cost where loads may take longer than products.
+double cost_with_loads(const FactorPlan& plan) {
+  double products = 0, all = 0;
+  for (const FactorItem& item : plan.items) {
+    const double own = item.rows * item.vectors;
+    products += own;
+    all += std::max(own, kSplitLoad * item.vectors + item.rows);
+  }
+  return products > 0 ? plan.cost * all / products : 0;
+}
+
 }  // namespace
 
 void Factor::do_patch_covariance(const api::PatchCovariance& args) {
@@ -77,14 +96,34 @@ void Factor::do_patch_covariance(const api::PatchCovariance& args) {
     context_.fall_back(api::Op::patch_covariance, args.x).factor().patch_covariance(args);
     return;
   }
-  make_factor_plan(args, context_.kernels(), plan_);
-  if (plan_.length == 0 || plan_.groups == 0) return;
-  const FactorSums sums = run_factor(plan_, args.x.data<float>(), context_);
+  const FactorShape shape{args.a.shape()[0], args.a.shape()[1], args.bias};
+  if (shape.length == 0 || shape.groups == 0) return;
+  Planned& p = planned(args);
+  p.plan.n = p.columns.n = args.x.shape()[0];
+  const float* x = args.x.data<float>();
+  const FactorSums sums =
+      p.by_columns ? run_columns(p.columns, x, context_) : run_factor(p.plan, x, context_);
   if (args.a.dtype() == core::DType::f64) {
-    store_factor(plan_, sums, args.scale, args.accumulate, args.a.data<double>());
+    store_factor(shape, sums, args.scale, args.accumulate, args.a.data<double>());
   } else {
-    store_factor(plan_, sums, args.scale, args.accumulate, args.a.data<float>());
+    store_factor(shape, sums, args.scale, args.accumulate, args.a.data<float>());
   }
+}
+
+Factor::Planned& Factor::planned(const api::PatchCovariance& args) {
+  const core::Shape& x = args.x.shape();
+  const Way way{x[1], x[2], x[3], args.kh, args.kw, args.bias, args.geometry};
+  for (const auto& known : plans_) {
+    if (known->way == way) return *known;
+  }
+  if (plans_.size() >= kMostPlans) plans_.clear();
+  plans_.push_back(std::make_unique<Planned>());
+  Planned& fresh = *plans_.back();
+  fresh.way = way;
+  make_factor_plan(args, context_.kernels(), fresh.plan);
+  fresh.by_columns = make_column_plan(args, context_.kernels(), fresh.columns) &&
+                     fresh.columns.cost < cost_with_loads(fresh.plan);
+  return fresh;
 }
 
 void Factor::do_patch_mean(const api::PatchMean& args) {

@@ -3,8 +3,12 @@
 // falls back.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "backends/api/factor.hpp"
 #include "backends/simd/context.hpp"
+#include "backends/simd/factor_columns.hpp"
 #include "backends/simd/factor_plan.hpp"
 
 namespace isaribi::simd {
@@ -19,8 +23,24 @@ class Factor final : public api::FactorOps {
   void do_norm_fisher(const api::NormFisher& args) override;
   void do_fisher_vectors(const api::FisherVectors& args) override;
 
+  /// The cheapest way for one kind of layer, kept from call to call: a plan takes as long as the
+  /// factor of a small layer.
+  struct Way {
+    std::int64_t h, w, channels, kh, kw;
+    bool bias;
+    api::ConvGeometry geometry;
+    bool operator==(const Way&) const = default;
+  };
+  struct Planned {
+    Way way;
+    FactorPlan plan;
+    ColumnPlan columns;
+    bool by_columns = false;
+  };
+  Planned& planned(const api::PatchCovariance& args);
+
   Context& context_;
-  FactorPlan plan_;
+  std::vector<std::unique_ptr<Planned>> plans_;
 };
 
 }  // namespace isaribi::simd

@@ -202,6 +202,10 @@ void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, 
   set_steps(p, 1, 1);
   cut_axis(p.h, p.kh, g.dilation_h, g.pad_top, g.out_h(p.h, p.kh), -1, p.vertical);
   cut_axis(p.w, p.kw, g.dilation_w, g.pad_left, g.out_w(p.w, p.kw), -1, p.horizontal);
+  p.bands.resize(static_cast<std::size_t>(p.kh));
+  for (std::int64_t dh = 0; dh < p.kh; ++dh)  // what is dh rows below the last ones is 0
+    cut_axis(std::max<std::int64_t>(0, p.h - dh * g.dilation_h), p.kh - dh, g.dilation_h, g.pad_top,
+             g.out_h(p.h, p.kh), -1, p.bands[static_cast<std::size_t>(dh)]);
   p.items.clear();
   Cutter cutter(kernels, p);
   const bool joined = g.dilation_w == 1;

@@ -66,6 +66,7 @@ struct FactorPlan {
   std::int64_t lead = 0;                                  ///< zeros before the first image
   std::int64_t pixel = 0, row = 0, image = 0, group = 0;  ///< steps between pixels that are summed
   FactorAxis vertical, horizontal;  ///< in pixels that are summed; one cell when pair by pair
+  std::vector<FactorAxis> bands;    ///< by distance: `vertical` of the taps with a partner dh below
   std::vector<FactorItem> items;
   std::vector<FactorBundle> bundles;
   std::int64_t core = -1;         ///< the vertical cell that is summed by pairs of rows, or -1
@@ -75,6 +76,10 @@ struct FactorPlan {
   std::vector<FactorItem> tiles;
 
   std::int64_t cells() const { return vertical.cells() * horizontal.cells(); }
+  /// How items of vertical distance `dh` or more are cut.
+  const FactorAxis& axis(std::int64_t dh) const {
+    return by_distance && core < 0 ? bands[static_cast<std::size_t>(dh)] : vertical;
+  }
   /// Rows of a staged image, with those of factor_pairs.hpp.
   std::int64_t all_rows() const;
 };

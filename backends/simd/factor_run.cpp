@@ -139,7 +139,7 @@ class ItemRun {
     t.last = item_.last;
     t.add = add;
     const std::int64_t step[3] = {plan_.image, plan_.row, plan_.pixel};
-    const FactorAxis &up = plan_.vertical, &across = plan_.horizontal;
+    const FactorAxis &up = axis(), &across = plan_.horizontal;
     const std::int64_t bands = up.last[static_cast<std::size_t>(taps_above() - 1)];
     for (std::int64_t y = 0; y < bands; ++y) {
       if (y == plan_.core && !item_.bias) continue;
@@ -170,11 +170,11 @@ class ItemRun {
     float* rows = buffer;
     float* block = rows + plan_.horizontal.cells() * size_;
     const std::int64_t row_size = plan_.horizontal.cells() * size_;
+    const FactorAxis& up = axis();
     for (std::int64_t r = 0; r < taps_above(); ++r) {
       const auto tap = static_cast<std::size_t>(r);
-      if (plan_.vertical.first[tap] == plan_.vertical.last[tap]) continue;
-      const float* band =
-          sum_of(cells, plan_.vertical.first[tap], plan_.vertical.last[tap], row_size, rows);
+      if (up.first[tap] == up.last[tap]) continue;
+      const float* band = sum_of(cells, up.first[tap], up.last[tap], row_size, rows);
       for (std::int64_t s = 0; s < plan_.kw; ++s) {
         const auto column = static_cast<std::size_t>(s);
         if (plan_.horizontal.first[column] == plan_.horizontal.last[column]) continue;
@@ -189,12 +189,13 @@ class ItemRun {
  private:
   /// Kernel rows with a partner: their windows come first, so that what lies below them is not
   /// needed.
-  std::int64_t taps_above() const {
-    if (!plan_.by_distance) return 1;
+  std::int64_t taps_above() const { return plan_.by_distance ? plan_.kh - least_distance() : 1; }
+  std::int64_t least_distance() const {
     std::int64_t least = plan_.kh;
     for (int k = 0; k < item_.strip_count; ++k) least = std::min(least, item_.strips[k].dh);
-    return plan_.kh - least;
+    return least;
   }
+  const FactorAxis& axis() const { return plan_.axis(least_distance()); }
 
   /// The sum of parts [first, last) of `size` elements each: in `to`, or the part itself.
   const float* sum_of(const float* parts, std::int64_t first, std::int64_t last, std::int64_t size,
@@ -225,9 +226,8 @@ class ItemRun {
 
   void add_block(const float* block, std::int64_t count, std::int64_t row, std::int64_t column,
                  double* sums) const {
-    for (int m = 0; m < item_.rows; ++m) {
-      kernels_.widen_add(block + m * width_, sums + (row + m) * plan_.length + column, count);
-    }
+    kernels_.widen_add(block, width_, sums + row * plan_.length + column, plan_.length, item_.rows,
+                       count);
   }
 
   const FactorPlan& plan_;

@@ -206,6 +206,28 @@ struct FactorTile {
   bool add;
 };
 
+inline constexpr int kMostColumnShifts = 9;
+
+/// acc[(i shifts + j) acc_step + l] = sum over samples and rows of a[.. + i a_plane + l]
+/// b[.. + j shift + l], l < lanes.
+struct ColumnTile {
+  const float *a, *b;
+  ptrdiff_t a_image, a_row, a_plane, b_image, b_row, shift;
+  ptrdiff_t samples, rows;
+  int planes;  ///< 1 .. Kernels::column_planes[shifts]
+  int shifts;  ///< 1 .. kMostColumnShifts
+  float* acc;
+  ptrdiff_t acc_step;
+};
+
+/// y[i lanes + s] = sum over columns w of x[i x_step + w] seen[w lanes + s], i < count, s < lanes.
+struct ColumnWindows {
+  const float* x;
+  ptrdiff_t x_step, count, columns;
+  const float* seen;
+  float* y;
+};
+
 inline constexpr int kTriangle = 64;  ///< rows of a diagonal block of Cholesky, at most
 
 /// A diagonal block: element (i, j), j <= i, is a[i a_row + j].
@@ -244,7 +266,14 @@ struct Kernels {
   void (*factor_tile)(const FactorTile&);
   /// Sums and differences of rows x, x + row, .. x + 3 row, as factor_pairs.hpp names them.
   void (*pair_rows)(const float* x, ptrdiff_t row, float* out, ptrdiff_t step);
-  void (*widen_add)(const float* x, double* y, ptrdiff_t n);  ///< y += x
+  /// y += x, [rows, n].
+  void (*widen_add)(const float* x, ptrdiff_t x_row, double* y, ptrdiff_t y_row, ptrdiff_t rows,
+                    ptrdiff_t n);
+  int column_planes[kMostColumnShifts + 1];  ///< of a tile of so many shifts
+  void (*column_tile)(const ColumnTile&);
+  void (*column_windows)(const ColumnWindows&);
+  /// to = a vector of zeros, x[0], x[step], .. x[(width - 1) step], zeros to whole vectors.
+  void (*stage_row)(const float* x, ptrdiff_t step, ptrdiff_t width, float* to);
 
   void (*bn_statistics)(const ChannelPass&);
   void (*bn_normalize)(const ChannelPass&);

@@ -111,14 +111,21 @@ void pair_rows(const float* x, ptrdiff_t row, float* out, ptrdiff_t step) {
 }
 
 /// y += x, in f64.
-void widen_add(const float* x, double* y, ptrdiff_t n) {
+inline void widen_add_row(const float* x, double* y, ptrdiff_t n) {
   ptrdiff_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     const vf v = v_load(x + i);
     d_store(y + i, d_add(d_load(y + i), d_low(v)));
     d_store(y + i + kDoubles, d_add(d_load(y + i + kDoubles), d_high(v)));
   }
+  for (; i + kDoubles <= n; i += kDoubles)
+    d_store(y + i, d_add(d_load(y + i), d_from_floats(x + i)));
   for (; i < n; ++i) y[i] += static_cast<double>(x[i]);
+}
+
+void widen_add(const float* x, ptrdiff_t x_row, double* y, ptrdiff_t y_row, ptrdiff_t rows,
+               ptrdiff_t n) {
+  for (ptrdiff_t r = 0; r < rows; ++r) widen_add_row(x + r * x_row, y + r * y_row, n);
 }
 
 }  // namespace

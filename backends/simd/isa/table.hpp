@@ -6,6 +6,7 @@
 #include "backends/simd/isa/conv_panel.hpp"
 #include "backends/simd/isa/depthwise.hpp"
 #include "backends/simd/isa/depthwise_weights.hpp"
+#include "backends/simd/isa/factor_columns.hpp"
 #include "backends/simd/isa/factor_tile.hpp"
 #include "backends/simd/isa/gemm_pack.hpp"
 #include "backends/simd/isa/gemm_tile.hpp"
@@ -36,6 +37,10 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.factor_tile = factor_tile;
   k.pair_rows = pair_rows;
   k.widen_add = widen_add;
+  for (int b = 1; b <= kMostColumnShifts; ++b) k.column_planes[b] = column_planes(b);
+  k.column_tile = column_tile<>;
+  k.column_windows = column_windows;
+  k.stage_row = stage_row;
   k.depthwise_output = depthwise_output;
   k.depthwise_gradient = depthwise_gradient;
   k.bn_statistics = bn_statistics;

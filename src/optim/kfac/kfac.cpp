@@ -39,6 +39,11 @@ Placement place_blocks(const KfacSettings& settings, std::vector<Block>& blocks,
   return placement;
 }
 
+bool is_finite(const Statistic& s) {
+  return s.form == Statistic::Form::symmetric ? moments_finite(s.packed, s.shape[0], s.shape[1])
+                                              : all_finite(s.packed);
+}
+
 }  // namespace
 
 void check(Kind kind, const KfacSettings& settings, const Subject& subject, int ranks) {
@@ -143,7 +148,12 @@ double Kfac::weight_of_past(const Statistic& s, std::int64_t step) const {
 Similarity Kfac::take(Statistic& s, double correction, std::int64_t step) const {
   const double k = static_cast<double>(s.updates + 1);
   const double keep = std::min(1.0 - 1.0 / k, weight_of_past(s, step));
-  mix(keep, (1 - keep) * correction, s.packed, s.average);
+  const double weight = (1 - keep) * correction;
+  if (backend_.memory().device().kind == core::Device::Kind::host) {  // with all its threads
+    backend_.elementwise().axpby({.alpha = weight, .x = s.packed, .beta = keep, .y = s.average});
+  } else {
+    mix(keep, weight, s.packed, s.average);
+  }
   if (!s.last.defined()) return {};
   // What is not there yet is 0, which nothing is similar to.
   const Distances d = compare_and_keep(s.average, s.last, s.before_last);
@@ -175,7 +185,7 @@ std::string Kfac::renew_statistics(std::int64_t step) {
   const Tensor broken = Tensor::zeros({n}, core::DType::f64);
   for (std::int64_t i = 0; i < n; ++i) {
     const auto& [s, owned] = all[static_cast<std::size_t>(i)];
-    if (s->wanted && owned && !all_finite(s->packed)) broken.data<double>()[i] = 1;
+    if (s->wanted && owned && !is_finite(*s)) broken.data<double>()[i] = 1;
   }
   comm_.all_reduce(broken, comm::ReduceOp::max);
   for (std::int64_t i = 0; i < n; ++i) {

@@ -40,6 +40,18 @@ bool all_finite(const core::Tensor& t) {
                                        : finite(t.data<float>(), t.count());
 }
 
+bool moments_finite(const core::Tensor& packed, std::int64_t groups, std::int64_t dim) {
+  const auto check = [&](const auto* x) {
+    bool all = true;
+    for (std::int64_t k = 0; k < groups; ++k, x += dim * (dim + 1) / 2) {
+      for (std::int64_t i = 0; i < dim; ++i) all = all && std::isfinite(x[i * (i + 3) / 2]);
+    }
+    return all;
+  };
+  return packed.dtype() == core::DType::f64 ? check(packed.data<double>())
+                                            : check(packed.data<float>());
+}
+
 void mix(double keep, double weight, const core::Tensor& fresh, const core::Tensor& average) {
   double* to = average.data<double>();
   if (fresh.dtype() == core::DType::f64) {

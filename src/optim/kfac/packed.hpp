@@ -9,6 +9,10 @@ namespace isaribi::optim::kfac {
 /// Whether all elements (f32 or f64, host) are finite.
 bool all_finite(const core::Tensor& t);
 
+/// Whether packed second moments are finite, [groups] triangles of `dim`: |E[x y]|^2 <= E[x^2]
+/// E[y^2], so that only diagonals are read.
+bool moments_finite(const core::Tensor& packed, std::int64_t groups, std::int64_t dim);
+
 /// Sums of squares that compare a vector with two older ones.
 struct Distances {
   double to_last = 0, last = 0;      ///< |x - y|^2, |y|^2

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// The tiles of factor_columns.cpp: products of planes of an image, whose lanes are neighbouring
+// columns. Included by each ISA unit after its vec_*.hpp.
+#pragma once
+
+#include "backends/simd/isa/lanes.hpp"
+#include "backends/simd/kernels.hpp"
+
+namespace {
+
+using isaribi::simd::ColumnTile;
+using isaribi::simd::ColumnWindows;
+using isaribi::simd::kMostColumnShifts;
+
+/// Planes of a tile of `shifts` shifts.
+constexpr int column_planes(int shifts) {
+  const int planes = kColumnAccumulators / shifts;
+  return planes > 3 ? 3 : planes;
+}
+
+template <int A, int B>
+void column_tile_of(const ColumnTile& t) {
+  vf acc[A][B];
+#pragma GCC unroll 3
+  for (int i = 0; i < A; ++i) {
+#pragma GCC unroll 9
+    for (int j = 0; j < B; ++j) acc[i][j] = v_zero();
+  }
+  for (ptrdiff_t n = 0; n < t.samples; ++n) {
+    const float* a = t.a + n * t.a_image;
+    const float* b = t.b + n * t.b_image;
+    for (ptrdiff_t h = 0; h < t.rows; ++h, a += t.a_row, b += t.b_row) {
+      vf left[A];
+#pragma GCC unroll 3
+      for (int i = 0; i < A; ++i) left[i] = v_load(a + i * t.a_plane);
+#pragma GCC unroll 9
+      for (int j = 0; j < B; ++j) {
+        vf right = v_load(b + j * t.shift);
+        asm("" : "+v"(right));  // one load that crosses a line, not one per product
+#pragma GCC unroll 3
+        for (int i = 0; i < A; ++i) acc[i][j] = v_fma(left[i], right, acc[i][j]);
+      }
+    }
+  }
+#pragma GCC unroll 3
+  for (int i = 0; i < A; ++i) {
+#pragma GCC unroll 9
+    for (int j = 0; j < B; ++j) v_store(t.acc + (i * B + j) * t.acc_step, acc[i][j]);
+  }
+}
+
+template <int B>
+void column_planes_of(const ColumnTile& t) {
+  constexpr int kMost = column_planes(B);
+  if constexpr (kMost >= 3) {
+    if (t.planes == 3) return column_tile_of<3, B>(t);
+  }
+  if constexpr (kMost >= 2) {
+    if (t.planes == 2) return column_tile_of<2, B>(t);
+  }
+  column_tile_of<1, B>(t);
+}
+
+template <int B = kMostColumnShifts>
+void column_tile(const ColumnTile& t) {
+  if (t.shifts == B) {
+    column_planes_of<B>(t);
+  } else if constexpr (B > 1) {
+    column_tile<B - 1>(t);
+  }
+}
+
+/// Rows [i, i + R) of the sums of windows.
+template <int R>
+void window_rows(const ColumnWindows& t, ptrdiff_t i) {
+  vf sum[R];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) sum[r] = v_zero();
+  const float* x = t.x + i * t.x_step;
+  for (ptrdiff_t w = 0; w < t.columns; ++w) {
+    const vf seen = v_load(t.seen + w * kLanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) sum[r] = v_fma(v_set(x[r * t.x_step + w]), seen, sum[r]);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) v_store(t.y + (i + r) * kLanes, sum[r]);
+}
+
+void column_windows(const ColumnWindows& t) {
+  ptrdiff_t i = 0;
+  for (; i + 4 <= t.count; i += 4) window_rows<4>(t, i);
+  for (; i < t.count; ++i) window_rows<1>(t, i);
+}
+
+/// A row of one channel: a vector of zeros, then `width` columns and zeros to whole vectors.
+void stage_row(const float* x, ptrdiff_t step, ptrdiff_t width, float* to) {
+  v_store(to, v_zero());
+  to += kLanes;
+  if (step == 1) {
+    each(width, [&](ptrdiff_t i, auto m) { v_store(to + i, get(x + i, m)); });
+    return;
+  }
+  const ptrdiff_t tail = width % kLanes;
+  if (tail != 0) v_store(to + width - tail, v_zero());
+  for (ptrdiff_t i = 0; i < width; ++i) to[i] = x[i * step];
+}
+
+}  // namespace
