@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The cost of second-order steps, for tests/perf/kfac: two runs of `isaribi train` on real samples that take short turns
-(kfac_pairs.py). A turn is as many steps as hold every renewal once or more. With --peer the other side is K-FAC of ASDL:
+(kfac_pairs.py), together as many as hold every renewal equally often. With --peer the other side is K-FAC of ASDL:
 kfac_peer.py."""
 import contextlib
 import json
@@ -16,8 +16,10 @@ import kfac_pairs
 WARM = 20  # steps of a run before the first turn
 LINE = {"lenet5": 5}  # steps per line where lines of every step would be felt
 VENV = pathlib.Path(os.environ.get("ISARIBI_PEERS", pathlib.Path.home() / ".cache/isaribi/peers"))
-PERIOD = {"1/10": 10, "10/10": 10, "10/100": 100, "adaptive": 1}  # steps that hold every renewal
-TURN = 0.3  # seconds of a turn of SGD, at least
+PERIOD = {"1/10": 10, "10/10": 10, "10/100": 100, "adaptive": 10}  # steps that hold every renewal
+EACH = 10  # a turn is a multiple of so many steps, which hold the same renewals of factors
+TURN = 0.2  # seconds of a turn of SGD, at least
+TURNS = 40  # at least
 GROUPS = 10  # of turns: their ratios say how far the result can be trusted
 
 
@@ -27,7 +29,7 @@ def add_options(parser):
                         help="cost: steps between factors / between inverses")
     parser.add_argument("--batch", type=int, help="cost (default 256); autoencoder")
     parser.add_argument("--steps", type=int, default=0,
-                        help="cost: steps of each side (default: 30 turns; of adaptive intervals 1500, from the first on)")
+                        help="cost: steps of each side (default: 40 turns; of adaptive intervals 1500, from the first on)")
     parser.add_argument("--kind", default="kfac", help="cost: optimizer/kind")
     parser.add_argument("--peer", action="store_true", help="cost: against ASDL (tests/perf/peers, then pip install asdfghjkl)")
     parser.add_argument("--pairs", type=int, default=5, help="cost --peer")
@@ -93,9 +95,9 @@ def measure_case(options, root, model, name):
         warm = sgd.advance(WARM)
         if not adaptive:
             second.advance(WARM)
-        turn = -(-TURN // (warm[0] / warm[2] * PERIOD[name]))
-        each = max(10 if adaptive else PERIOD[name], int(turn) * PERIOD[name])
-        turns = take_turns(runs, each, total if adaptive else second.step + (options.steps or 30 * each))
+        each = EACH * max(1, int(-(-TURN // (warm[0] / warm[2] * EACH))))
+        length = -(-(options.steps or TURNS * each) // PERIOD[name]) * PERIOD[name]
+        turns = take_turns(runs, each, total if adaptive else second.step + length)
     median = {kind: 1e3 * statistics.median(t[kind][0] / t[kind][2] for t in turns) for kind in runs}
     line = (f"{model:10s} {options.kind} {name:9s} sgd {median['sgd']:8.2f} ms  {options.kind} {median['kfac']:8.2f} ms"
             f"  ratio {summary(turns, 0)}")

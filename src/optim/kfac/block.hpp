@@ -58,13 +58,6 @@ struct Inverse {
   InverseReport report;
 };
 
-/// What diagnostics and the trust region need of the last direction of one layer.
-struct DirectionReport {
-  double product = 0;           ///< <U, grad>
-  double gradient_square = 0;   ///< |grad|^2
-  double direction_square = 0;  ///< |U|^2
-};
-
 struct Block {
   std::string name;  ///< of the layer that owns the parameters
   nn::Curvature shape;
@@ -77,7 +70,7 @@ struct Block {
   core::Tensor scratch;              ///< like direction
   core::Tensor mean_a, mean_g;  ///< KFAC-reduce: sums over the uses so far, [batch, groups, dim]
   std::int64_t uses_a = 0, uses_g = 0;  ///< KFAC-reduce: uses in those sums
-  DirectionReport report;
+  double product = 0;                   ///< <U, grad> of the last direction
 
   bool affine() const { return shape.kind == nn::Curvature::Kind::affine; }
   /// Columns of the weight matrix with the bias.

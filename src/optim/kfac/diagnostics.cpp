@@ -60,6 +60,14 @@ std::vector<double> block_spectrum(const Block& block, api::Backend& backend) {
   return values;
 }
 
+/// Between the gradient and the last direction; -1 where one of them is 0.
+double cosine(const Block& block, api::Backend& backend) {
+  auto& ops = backend.elementwise();
+  const double norms =
+      ops.dot(block.gradient, block.gradient) * ops.dot(block.direction, block.direction);
+  return norms > 0 ? block.product / std::sqrt(norms) : -1;
+}
+
 std::string name_after_slash(const Statistic& s) {
   return s.name.substr(s.name.rfind('/') + 1);
 }
@@ -92,7 +100,7 @@ Tensor full_matrices(const Statistic& s) {
 }  // namespace
 
 std::vector<CurvatureReport> Kfac::report() {
-  constexpr std::int64_t kColumns = 7;
+  constexpr std::int64_t kColumns = 8;
   const auto n = static_cast<std::int64_t>(blocks_.size());
   const Tensor shared = Tensor::zeros({n, kColumns}, DType::f64);
   for (std::int64_t i = 0; i < n; ++i) {
@@ -111,6 +119,7 @@ std::vector<CurvatureReport> Kfac::report() {
     row[4] = static_cast<double>(block.inverse.report.retries);
     row[5] = static_cast<double>(block.inverse.report.eigen);
     row[6] = static_cast<double>(block.inverse.report.kept);
+    row[7] = cosine(block, backend_);
   }
   if (comm_.size() > 1) comm_.all_reduce(shared, comm::ReduceOp::sum);
   std::vector<CurvatureReport> list;
@@ -121,13 +130,12 @@ std::vector<CurvatureReport> Kfac::report() {
         block.a.exists() && (!block.g.exists() || block.a.refresh.last < block.g.refresh.last)
             ? block.a
             : block.g;
-    const double norms = block.report.gradient_square * block.report.direction_square;
     list.push_back({.layer = block.name,
                     .median_eigenvalue = row[0],
                     .top_eigenvalue = row[1],
                     .condition = row[2],
                     .damping = row[3],
-                    .cosine = norms > 0 ? block.report.product / std::sqrt(norms) : -1,
+                    .cosine = row[7],
                     .retries = static_cast<std::int64_t>(row[4]),
                     .eigen = static_cast<std::int64_t>(row[5]),
                     .kept = static_cast<std::int64_t>(row[6]),

@@ -110,10 +110,7 @@ void precondition(Block& block, double lambda, api::Backend& backend) {
   } else {
     precondition_norm(block, lambda, backend);
   }
-  auto& ops = backend.elementwise();
-  block.report = {.product = ops.dot(block.gradient, block.direction),
-                  .gradient_square = ops.dot(block.gradient, block.gradient),
-                  .direction_square = ops.dot(block.direction, block.direction)};
+  block.product = backend.elementwise().dot(block.gradient, block.direction);
 }
 
 void hand_out(const Block& block, const Tensor& weight, const Tensor& bias, api::Backend& backend) {

@@ -10,7 +10,7 @@ namespace isaribi::optim::kfac {
 /// block.gradient from the gradients of weight and bias (last column); a norm: [2, channels].
 void collect_gradient(Block& block, api::Backend& backend);
 
-/// block.direction from block.gradient, both [groups * outputs, columns], and block.report.
+/// block.direction from block.gradient, both [groups * outputs, columns], and block.product.
 /// Cholesky: U = G^-1 grad A^-1 (damped). Eigen: U = Q_G ((Q_G^T grad Q_A) o divisors) Q_A^T.
 /// Norm: per channel, the 2 x 2 system with lambda on its diagonal (SP-NGD, Osawa et al. 2020).
 void precondition(Block& block, double lambda, api::Backend& backend);

@@ -278,24 +278,16 @@ void Kfac::share_directions() {
   cost_.direction_bytes += comm::share_owned(*row_, tensors, route_);
 }
 
-void Kfac::share_reports() {
+void Kfac::share_products() {
   const auto n = static_cast<std::int64_t>(blocks_.size());
-  const Tensor all = Tensor::zeros({n, 3}, core::DType::f64);
-  double* row = all.data<double>();
-  for (const Block& block : blocks_) {
-    if (mine(block)) {
-      row[0] = block.report.product;
-      row[1] = block.report.gradient_square;
-      row[2] = block.report.direction_square;
-    }
-    row += 3;
+  const Tensor all = Tensor::zeros({n}, core::DType::f64);
+  double* product = all.data<double>();
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Block& block = blocks_[static_cast<std::size_t>(i)];
+    if (mine(block)) product[i] = block.product;
   }
   if (comm_.size() > 1) comm_.all_reduce(all, comm::ReduceOp::sum);  // x + 0: exact in any order
-  row = all.data<double>();
-  for (Block& block : blocks_) {
-    block.report = {.product = row[0], .gradient_square = row[1], .direction_square = row[2]};
-    row += 3;
-  }
+  for (std::int64_t i = 0; i < n; ++i) blocks_[static_cast<std::size_t>(i)].product = product[i];
 }
 
 Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directions) {
@@ -311,13 +303,13 @@ Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directio
       kfac::precondition(blocks_[i], damping(), backend_);
     }
   }
-  share_reports();
+  share_products();
   for (const Block& block : blocks_) {
-    if (!std::isfinite(block.report.product) || !std::isfinite(block.report.direction_square)) {
+    if (!std::isfinite(block.product)) {  // a direction that is not makes it so
       result.refused = fmt::format("the direction of layer {} is not finite", block.name);
       return result;
     }
-    result.product += block.report.product;
+    result.product += block.product;
   }
   share_directions();
   for (const Block& block : blocks_) {

@@ -64,7 +64,7 @@ class Kfac final : public Preconditioner {
   void share_inverses(const std::vector<std::size_t>& renewed);
   void renew_eigen_divisors();
   void share_directions();
-  void share_reports();
+  void share_products();
 
   Kind kind_;
   KfacSettings settings_;
