@@ -51,6 +51,8 @@ const Row kRows[] = {
     {"same padding, sample blocks", 70, 6, 6, 4, 3, 3, {1, 1, 1, 1, 1, 1}},
     {"one channel", 2, 28, 28, 1, 5, 5, {1, 1, 2, 2, 2, 2}},
     {"one channel, no padding", 3, 28, 28, 1, 5, 5, {}},
+    {"one channel, sample blocks", 150, 9, 20, 1, 5, 5, {1, 1, 2, 2, 2, 2}},
+    {"one channel each of two groups, asymmetric", 34, 8, 17, 2, 3, 5, {1, 1, 0, 3, 2, 0, 2, 1, 2}},
     {"no padding, 6", 3, 14, 14, 6, 5, 5, {}},
     {"same padding of 5x5, 6", 2, 9, 11, 6, 5, 5, {1, 1, 2, 2, 2, 2}},
     {"image smaller than the kernel", 3, 2, 3, 4, 5, 5, {1, 1, 2, 2, 2, 2}},

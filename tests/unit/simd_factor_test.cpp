@@ -15,7 +15,7 @@ struct Shape {
   api::ConvGeometry g;
 };
 
-/// Both ways of cutting a factor into tiles, with few tiles (blocks are dealt to lanes) and many, a
+/// All ways of cutting a factor, with few tiles (blocks are dealt to lanes) and many, a
 /// block that is cut into rounds, groups, and matrices for LAPACK.
 std::vector<Tensor> factors(api::Backend& backend) {
   const Shape shapes[] = {{200, 6, 6, 5, 1, 1, {}},
