@@ -55,7 +55,7 @@ void panel_of_b(const Product& p, const Kernels& kernels, const Plan& plan, cons
 /// What is read after the panel of B at column j: the next one, packed or as it lies; or the rows
 /// of A that follow those of each tile, where A is read where it lies and has been read by no
 /// panel.
-Ahead ahead_of(const Product& p, const Plan& plan, const Block& block, std::int64_t j) {
+LinesAhead ahead_of(const Product& p, const Plan& plan, const Block& block, std::int64_t j) {
   const std::int64_t next = j + plan.width;
   if (!block.a && p.a.column == 1 && block.depth == p.a.row && j == block.columns.begin)
     return {p.a.data + (block.rows.begin + plan.height) * p.a.row, kLine,
@@ -81,7 +81,7 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
   t.relu = last && p.relu;
   for (std::int64_t j = block.columns.begin; j < block.columns.end; j += plan.width) {
     panel_of_b(p, kernels, plan, block, j, t);
-    Ahead ahead = ahead_of(p, plan, block, j);
+    LinesAhead ahead = ahead_of(p, plan, block, j);
     t.bias = last && p.bias ? p.bias + j : nullptr;
     t.columns = static_cast<int>(std::min(plan.width, block.columns.end - j));
     for (std::int64_t i = block.rows.begin; i < block.rows.end; i += plan.height) {

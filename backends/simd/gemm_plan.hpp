@@ -25,10 +25,10 @@ inline constexpr std::int64_t kLine = 16;  // elements of a cache line
 
 /// Lines of memory that tiles fetch while they multiply, column by column: `lines` of each of
 /// `rows` rows, `row` elements apart.
-class Ahead {
+class LinesAhead {
  public:
-  Ahead() = default;
-  Ahead(const float* from, std::int64_t row, std::int64_t rows, std::int64_t lines)
+  LinesAhead() = default;
+  LinesAhead(const float* from, std::int64_t row, std::int64_t rows, std::int64_t lines)
       : from_(from), row_(row), rows_(rows), lines_(lines) {}
 
   /// Gives the tile its share.
