@@ -33,13 +33,15 @@ class Reader {
     only(root, {"machine", "link", "rack"}, "");
     MachineFile file;
     if (const toml::table* machine = table(root, "machine")) {
-      only(*machine, {"ranks_per_node", "nodes_per_rack"}, "machine/");
+      only(*machine, {"ranks_per_socket", "ranks_per_node", "nodes_per_rack"}, "machine/");
+      file.ranks_per_socket = whole_number(*machine, "ranks_per_socket");
       file.ranks_per_node = whole_number(*machine, "ranks_per_node");
       file.nodes_per_rack = whole_number(*machine, "nodes_per_rack");
     }
     if (const toml::table* links = table(root, "link")) {
-      only(*links, {"inside", "node", "rack"}, "link/");
+      only(*links, {"inside", "socket", "node", "rack"}, "link/");
       file.inside = link(*links, "inside");
+      file.socket = link(*links, "socket");
       file.node = link(*links, "node");
       file.rack = link(*links, "rack");
     }
@@ -121,7 +123,10 @@ comm::MachineModel MachineFile::model(const comm::Topology& topology) const {
   for (std::size_t c = 0; c <= topology.kinds.size(); ++c) {
     // Messages that leave kind c - 1; below the first kind, those between ranks.
     const std::string leaves = c > 0 ? topology.kinds[c - 1] : network_only ? "node" : "";
-    const Link& link = leaves == "node" ? node : leaves == "rack" ? rack : inside;
+    const Link& link = leaves == "node"     ? node
+                       : leaves == "rack"   ? rack
+                       : leaves == "socket" ? socket
+                                            : inside;
     const comm::LinkCost cost{link.latency_s, per_byte(link), per_byte(link)};
     machine.links.push_back({cost, cost, cost, cost});
   }
@@ -147,10 +152,14 @@ void write_racks(const std::map<std::string, std::string>& rack_of_host, const s
 const char* const kMachineFileExample =
     R"(A machine file (all of it optional; hosts not listed count by Slurm's topology):
   [machine]                 # isaribi plan --ranks N
+  ranks_per_socket = 2      # with [link.socket]
   ranks_per_node = 4
   nodes_per_rack = 34
-  [link.inside]             # one rank to another of its node, one way
+  [link.inside]             # one rank to another of its socket (of its node), one way
   gigabytes_per_s = 75
+  latency_us = 5
+  [link.socket]             # in and out of a socket, all its ranks together
+  gigabytes_per_s = 60
   latency_us = 5
   [link.node]               # in and out of a node
   gigabytes_per_s = 25

@@ -16,13 +16,14 @@ struct MachineFile {
     double bytes_per_s = 0;
     double latency_s = 0;
   };
-  std::map<std::string, std::string> rack_of_host;  ///< [[rack]] name, hosts
-  int ranks_per_node = 0, nodes_per_rack = 0;       ///< [machine]; 0: not told
-  Link inside;  ///< [link.inside]: one rank to another of its node
+  std::map<std::string, std::string> rack_of_host;                   ///< [[rack]] name, hosts
+  int ranks_per_socket = 0, ranks_per_node = 0, nodes_per_rack = 0;  ///< [machine]; 0: not told
+  Link inside;  ///< [link.inside]: one rank to another of its socket, or of its node
+  Link socket;  ///< [link.socket]: in and out of a socket
   Link node;    ///< [link.node]: in and out of a node
   Link rack;    ///< [link.rack]: in and out of a rack
 
-  /// The cost model of a topology whose kinds are node and rack, or fewer.
+  /// The cost model of a topology whose kinds are socket, node and rack, or fewer.
   comm::MachineModel model(const comm::Topology& topology) const;
 };
 

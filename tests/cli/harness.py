@@ -24,9 +24,10 @@ ENVIRONMENT = dict(
 TIMEOUT = 120  # seconds: longer is a hang
 
 
-def run(ranks, *arguments, environment=None, cwd=None):
-    """Runs isaribi; `ranks` 0 is without a launcher. Returns (exit code, standard output, standard error)."""
-    command = ([MPIEXEC, "-np", str(ranks)] if ranks else []) + [ISARIBI, *map(str, arguments)]
+def run(ranks, *arguments, environment=None, cwd=None, before=()):
+    """Runs isaribi, by the program `before` on every rank; `ranks` 0 is without a launcher. Returns (exit code, standard output,
+    standard error)."""
+    command = ([MPIEXEC, "-np", str(ranks)] if ranks else []) + [*before, ISARIBI, *map(str, arguments)]
     done = subprocess.run(command, env=environment or ENVIRONMENT, cwd=cwd, stdin=subprocess.DEVNULL, text=True,
                           capture_output=True, timeout=TIMEOUT)
     return done.returncode, done.stdout, done.stderr

@@ -100,7 +100,7 @@ comm::Topology topology_of(int ranks, int ranks_per_node, const std::string& rac
   for (std::string nodes; std::getline(text, nodes, ','); ++rack) {
     for (const int end = node + std::stoi(nodes); node < end; ++node) {
       for (int r = 0; r < ranks_per_node && static_cast<int>(places.size()) < ranks; ++r) {
-        places.push_back({std::to_string(rack), std::to_string(node), -1});
+        places.push_back({std::to_string(rack), std::to_string(node)});
       }
     }
   }

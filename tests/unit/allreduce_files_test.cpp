@@ -45,9 +45,11 @@ TEST_CASE("machine files: the example of --help") {
   const std::string path = folder.file("machine.toml"), example = app::kMachineFileExample;
   write(path, example.substr(example.find('\n') + 1));
   const app::MachineFile file = app::read_machine_file(path);
+  CHECK(file.ranks_per_socket == 2);
   CHECK(file.ranks_per_node == 4);
   CHECK(file.nodes_per_rack == 34);
   CHECK(file.inside.bytes_per_s == Approx(75e9));
+  CHECK(file.socket.bytes_per_s == Approx(60e9));
   CHECK(file.node.bytes_per_s == Approx(25e9));
   CHECK(file.node.latency_s == Approx(5e-6));
   CHECK(file.rack.bytes_per_s == Approx(300e9));
@@ -60,10 +62,11 @@ TEST_CASE("machine files: which link a message takes") {
   file.inside = {1e10, 1e-6};
   file.node = {1e9, 2e-6};
   file.rack = {5e8, 3e-6};
-  const auto latencies = [&](int ranks, int per_node, int per_rack) {
+  file.socket = {7e9, 4e-6};
+  const auto latencies = [&](int ranks, int per_node, int per_rack, int per_socket = 0) {
     std::vector<double> all;
     for (const comm::LinkModel& l :
-         file.model(comm::regular_topology(ranks, per_node, per_rack)).links) {
+         file.model(comm::regular_topology(ranks, per_node, per_rack, per_socket)).links) {
       CHECK(l.ring.latency == l.direct.latency);
       all.push_back(l.ring.latency);
     }
@@ -74,6 +77,8 @@ TEST_CASE("machine files: which link a message takes") {
   CHECK(latencies(8, 1, 4) == std::vector<double>{2e-6, 3e-6});  // one rank a node
   CHECK(latencies(8, 1, 8) == std::vector<double>{2e-6});
   CHECK(latencies(4, 8, 4) == std::vector<double>{1e-6});  // one node
+  CHECK(latencies(32, 4, 4, 2) == std::vector<double>{1e-6, 4e-6, 2e-6, 3e-6});
+  CHECK(latencies(4, 4, 4, 2) == std::vector<double>{1e-6, 4e-6});
   const comm::LinkCost cost = file.model(comm::regular_topology(8, 2, 4)).links[1].ring;
   CHECK(cost.alone == Approx(1e-9));
   CHECK(cost.busy == Approx(1e-9));

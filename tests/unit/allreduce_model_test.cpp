@@ -83,7 +83,7 @@ TEST_CASE("loads: racks, and nodes with unlike numbers of ranks") {
   CHECK(levels[2].door[0] == Approx(1 / 8.0));
   CHECK(levels[2].door[1] == Approx(1 / 2.0));
   std::vector<comm::Place> places;
-  for (const int node : {0, 1, 1, 1, 2, 2, 3, 3}) places.push_back({"", std::to_string(node), -1});
+  for (const int node : {0, 1, 1, 1, 2, 2, 3, 3}) places.push_back({"", std::to_string(node)});
   const std::vector<StageLoad> uneven = loads(comm::arrange(places), "direct3-ring4");
   CHECK(uneven[0].port == Approx(2 / 3.0));
   CHECK(uneven[1].port == Approx(3 / 4.0));  // the node with one rank
@@ -123,6 +123,30 @@ TEST_CASE("predictions: by hand, and in the right direction") {
     CHECK(comm::predict_seconds(slower, nodes, 1e7, 10, 2) >
           comm::predict_seconds(m, nodes, 1e7, 10, 2));
   }
+}
+
+TEST_CASE("predictions: cores carry all that stays in a node, each link of the network its own") {
+  const Topology racks = comm::regular_topology(16, 2, 4),
+                 sockets = comm::regular_topology(8, 4, 2, 2);
+  MachineModel m = machine();
+  m.links.push_back({{4e-5, 3e-9, 2.5e-9, 9e-10}, {3e-5, 3e-9, 2.2e-9, 9e-10}});  // out of a rack
+  const double port = 1e6, card = 0.75e6, uplink = 1e6;  // bytes of a segment of 2e6, one way
+  const double inside = 2 * port * 1.2e-10, node = 2 * (2 * card * 1.1e-9 + card / 3 * 1.25e-9),
+               rack = 2 * uplink * 2.2e-9;
+  const double first =
+      2 * (1e-6 + port * 1.5e-10) + 2 * (3 * 4e-5 + 2 * card * 1.4e-9) + 2 * (3e-5 + uplink * 3e-9);
+  const double slowest = (3e-5 + uplink * 3e-9) / 2;
+  const auto cube = [](double x) { return x * x * x; };
+  CHECK(comm::predict_seconds(m, loads(racks, "direct2-ring4-direct2"), 2e7, 10, 2) ==
+        Approx(first + 9 * std::cbrt(cube(inside) + cube(node) + cube(rack) + cube(slowest))));
+  // Links: in a socket, out of one, out of a node.
+  m.links = {m.links[0], {{}, {2e-6, 3e-10, 2e-10, 9e-11}}, m.links[1]};
+  CHECK(loads(sockets, "direct2-direct2-direct2")[1].network == 2);
+  const double cores = 2 * (0.5e6 * 1.2e-10 + 0.5e6 * 2e-10), out = 2 * 0.5e6 * 1.25e-9;
+  const double alone =
+      2 * (1e-6 + 0.5e6 * 1.5e-10) + 2 * (2e-6 + 0.5e6 * 3e-10) + 2 * (3e-5 + 0.5e6 * 2e-9);
+  CHECK(comm::predict_seconds(m, loads(sockets, "direct2-direct2-direct2"), 1e7, 10, 2) ==
+        Approx(alone + 9 * together(cores, out, (3e-5 + 0.5e6 * 2e-9) / 2)));
 }
 
 TEST_CASE("fit: finds the parameters that made the samples") {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Plans and sizes as text, groups of ranks and where ranks sit.
+// Plans and sizes as text, and groups of ranks.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -13,7 +13,6 @@
 using namespace isaribi;
 using comm::Exchange;
 using comm::Hierarchy;
-using comm::Place;
 using comm::RankOrder;
 using comm::Topology;
 
@@ -214,73 +213,6 @@ TEST_CASE("signatures of sums: equal for one binary tree, whatever the levels") 
   std::swap(crossed.ranks[1], crossed.ranks[2]);  // (a + b) + (c + d) is not (a + c) + (b + d)
   CHECK(along(swapped, "direct8").sum_signature() == signature("direct8"));
   CHECK(along(crossed, "direct8").sum_signature() != signature("direct8"));
-}
-
-TEST_CASE("topology: ranks dealt round robin come together") {
-  std::vector<Place> places;
-  for (int r = 0; r < 8; ++r) {
-    const int node = r % 4;
-    places.push_back({node % 2 == 0 ? "r0" : "r1", std::to_string(node), -1});
-  }
-  const Topology topology = comm::arrange(places);
-  CHECK(topology.order.ranks == std::vector<int>{0, 4, 2, 6, 1, 5, 3, 7});
-  CHECK(topology.order.domains == Ranks{{0, 0, 1, 1, 2, 2, 3, 3}, {0, 0, 0, 0, 1, 1, 1, 1}});
-  CHECK(topology.kinds == std::vector<std::string>{"node", "rack"});
-  CHECK(topology.nodes == 4);
-  CHECK(topology.racks == 2);
-  CHECK(topology.shape() == std::vector<int>{2, 2, 2});
-  CHECK(topology.description() ==
-        "8 ranks on 4 nodes in 2 racks: up to 2 ranks a node, 2 nodes a rack");
-}
-
-TEST_CASE("topology: racks count only when all are known") {
-  std::vector<Place> places;
-  for (int node = 0; node < 4; ++node)
-    places.push_back({node < 2 ? "a" : "b", std::to_string(node), -1});
-  CHECK(comm::arrange(places).kinds == std::vector<std::string>{"rack"});  // one rank a node
-  CHECK(comm::arrange(places).shape() == std::vector<int>{2, 2});
-  CHECK(comm::arrange(places).description() ==
-        "4 ranks on 4 nodes in 2 racks: up to 2 ranks a rack");
-  places[3].rack.clear();
-  const Topology unknown = comm::arrange(places);
-  CHECK(unknown.kinds.empty());
-  CHECK(unknown.racks == 1);
-  CHECK(unknown.nodes == 4);
-  CHECK(unknown.order.ranks == std::vector<int>{0, 1, 2, 3});
-  CHECK(unknown.shape() == std::vector<int>{4});
-  CHECK(unknown.description() == "4 ranks on 4 nodes");
-}
-
-TEST_CASE("topology: NUMA domains, where a node has several") {
-  std::vector<Place> places;
-  for (int r = 0; r < 8; ++r) places.push_back({"", r < 4 ? "n0" : "n1", r % 2});
-  const Topology topology = comm::arrange(places);
-  CHECK(topology.kinds == std::vector<std::string>{"numa", "node"});
-  CHECK(topology.order.ranks == std::vector<int>{0, 2, 1, 3, 4, 6, 5, 7});
-  CHECK(topology.order.domains == Ranks{{0, 0, 1, 1, 2, 2, 3, 3}, {0, 0, 0, 0, 1, 1, 1, 1}});
-  CHECK(topology.shape() == std::vector<int>{2, 2, 2});
-  CHECK(topology.description() ==
-        "8 ranks on 2 nodes: up to 2 ranks a NUMA domain, 2 NUMA domains a node");
-  for (Place& p : places) p.numa = 0;  // each node has only this one
-  CHECK(comm::arrange(places).kinds == std::vector<std::string>{"node"});
-  places[5].numa = -1;  // not bound
-  places[6].numa = 1;
-  CHECK(comm::arrange(places).kinds == std::vector<std::string>{"node"});
-}
-
-TEST_CASE("topology: a domain that tells nothing is not listed") {
-  CHECK(comm::arrange({{"", "n0", -1}}).description() == "1 rank on 1 node");
-  CHECK(comm::arrange({{"", "n0", -1}, {"", "n0", -1}}).kinds.empty());
-  const Topology one_rack = comm::regular_topology(8, 2, 34);
-  CHECK(one_rack.kinds == std::vector<std::string>{"node"});
-  CHECK(one_rack.racks == 1);
-  const Topology large = comm::regular_topology(4352, 4, 34);
-  CHECK(large.shape() == std::vector<int>{4, 34, 32});
-  CHECK(large.nodes == 1088);
-  const Topology part = comm::regular_topology(10, 4, 2);  // nodes of 4, 4, 2
-  CHECK(part.order.domains ==
-        Ranks{{0, 0, 0, 0, 1, 1, 1, 1, 2, 2}, {0, 0, 0, 0, 0, 0, 0, 0, 1, 1}});
-  CHECK(part.shape() == std::vector<int>{4, 2, 2});
 }
 
 TEST_CASE("candidates: every one fits, none twice, and the known ones are among them") {

@@ -35,16 +35,17 @@ void print_model(const comm::TunerReport& report, const comm::Topology& topology
          comm::stage_loads(topology, comm::Hierarchy(topology.order, r.plan.levels)))
       used.emplace(load.link, load.exchange);
   }
-  log.info("\n{:<24} {:>12} {:>12} {:>12} {:>12}", "fitted model", "latency", "alone", "busy",
+  log.info("\n{:<30} {:>12} {:>12} {:>12} {:>12}", "fitted model", "latency", "alone", "busy",
            "small");
   for (std::size_t c = 0; c < report.model.links.size(); ++c) {
-    const std::string where = c > 0                    ? "out of a " + topology.kinds[c - 1]
-                              : topology.kinds.empty() ? "between ranks"
-                                                       : "in a " + topology.kinds[0];
+    const std::string where = c > 0 ? "out of " + comm::with_article(topology.kinds[c - 1])
+                              : topology.kinds.empty()
+                                  ? "between ranks"
+                                  : "in " + comm::with_article(topology.kinds[0]);
     for (const comm::Exchange e : comm::kExchanges) {
       if (!used.contains({static_cast<int>(c), e})) continue;
       const comm::LinkCost& cost = report.model.links[c].of(e);
-      log.info("  {:<22} {:>9.1f} us {:>7.1f} MB/s {:>7.1f} MB/s {:>7.1f} MB/s",
+      log.info("  {:<28} {:>9.1f} us {:>7.1f} MB/s {:>7.1f} MB/s {:>7.1f} MB/s",
                fmt::format("{}, {}", where, comm::name_of(e)), 1e6 * cost.latency,
                1e-6 / cost.alone, 1e-6 / cost.busy, 1e-6 / cost.eager);
     }

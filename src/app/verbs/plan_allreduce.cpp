@@ -32,6 +32,12 @@ void require(const MachineFile& machine) {
   };
   if (machine.ranks_per_node == 0) missing("machine/ranks_per_node");
   if (machine.inside.bytes_per_s == 0 && machine.ranks_per_node > 1) missing("link/inside");
+  if (machine.ranks_per_socket > 0) {
+    if (machine.socket.bytes_per_s == 0) missing("link/socket");
+    if (machine.ranks_per_node % machine.ranks_per_socket != 0)
+      throw core::UsageError("plan --topology: ranks_per_node is no multiple of ranks_per_socket",
+                             "sockets of one node hold as many ranks each");
+  }
   if (machine.node.bytes_per_s == 0) missing("link/node");
   if (machine.nodes_per_rack > 0 && machine.rack.bytes_per_s == 0) missing("link/rack");
 }
@@ -62,7 +68,8 @@ std::vector<Row> predict_all(const MachineFile& machine, const comm::Topology& t
 
 comm::Topology machine_of(const MachineFile& machine, int ranks) {
   return comm::regular_topology(ranks, machine.ranks_per_node,
-                                machine.nodes_per_rack > 0 ? machine.nodes_per_rack : ranks);
+                                machine.nodes_per_rack > 0 ? machine.nodes_per_rack : ranks,
+                                machine.ranks_per_socket);
 }
 
 }  // namespace

@@ -68,6 +68,7 @@ std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hi
   for (int l = 0; l < hierarchy.levels(); ++l) {
     StageLoad load;
     load.exchange = hierarchy.level(l).exchange;
+    load.network = topology.kinds_within_node();
     std::vector<std::vector<double>> out;  // by kind of domain, by domain
     for (const std::vector<int>& domain : domains) {
       out.emplace_back(static_cast<std::size_t>(domain.back()) + 1, 0.0);
@@ -104,42 +105,62 @@ std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hi
 
 namespace {
 
-/// Seconds of one stage: of a segment alone, and of the tightest place for a further one.
-struct StageTime {
-  double all = 0, busy = 0;
-};
+/// Calls `visit(link, share)` for every place that a stage passes: the port of a rank, where that
+/// is its way out, and the doors of domains, each by the link beyond it.
+template <typename Visit>
+void for_places(const StageLoad& load, const Visit& visit) {
+  if (load.link == 0 || load.network == 0) visit(std::size_t{0}, load.port);
+  for (std::size_t d = 0; d < load.door.size(); ++d) visit(d + 1, load.door[d]);
+}
 
-StageTime stage_time(const MachineModel& machine, const StageLoad& load, double bytes) {
-  StageTime time;
+/// Seconds of one way through a stage, for a segment of `bytes` that has it to itself.
+double time_alone(const MachineModel& machine, const StageLoad& load, double bytes) {
   const bool large = load.message() * bytes >= machine.large_bytes;
-  const auto pass = [&](std::size_t link, double share) {
+  double most = 0;
+  for_places(load, [&](std::size_t link, double share) {
     const LinkCost& cost = machine.links[link].of(load.exchange);
-    time.all = std::max(time.all, share * bytes * (large ? cost.alone : cost.eager));
-    time.busy = std::max(time.busy, share * bytes * (large ? cost.busy : cost.eager));
-  };
-  if (load.link == 0) pass(0, load.port);
-  for (std::size_t d = 0; d < load.door.size(); ++d) pass(d + 1, load.door[d]);
-  time.all +=
-      load.rounds * machine.links[static_cast<std::size_t>(load.link)].of(load.exchange).latency;
-  return time;
+    most = std::max(most, share * bytes * (large ? cost.alone : cost.eager));
+  });
+  const auto out = static_cast<std::size_t>(load.link);
+  return most + load.rounds * machine.links[out].of(load.exchange).latency;
+}
+
+/// Adds the seconds for which one way through a stage keeps each place busy: the cores of a node,
+/// of whatever they carry, and beyond them every link of the network by itself.
+void add_busy(const MachineModel& machine, const StageLoad& load, double bytes,
+              std::vector<double>& busy) {
+  const bool large = load.message() * bytes >= machine.large_bytes;
+  const auto network = static_cast<std::size_t>(load.network);
+  double inside = 0;
+  for_places(load, [&](std::size_t link, double share) {
+    const LinkCost& cost = machine.links[link].of(load.exchange);
+    const double seconds = share * bytes * (large ? cost.busy : cost.eager);
+    if (load.link < load.network) {
+      inside = std::max(inside, seconds);
+    } else if (link >= network) {
+      busy[link + 1] += seconds;
+    }
+  });
+  busy[0] += inside;
 }
 
 }  // namespace
 
 double predict_seconds(const MachineModel& machine, const std::vector<StageLoad>& loads,
                        double bytes, std::int64_t segments, int window) {
+  const double each_bytes = bytes / static_cast<double>(segments);
   double first = 0, slowest = 0;
-  double inside = 0, outside = 0;  // busy within the innermost domain, and on the network
+  std::vector<double> busy(machine.links.size() + 1, 0.0);
   for (const StageLoad& load : loads) {
-    const StageTime time = stage_time(machine, load, bytes / static_cast<double>(segments));
-    first += 2 * time.all;
-    slowest = std::max(slowest, time.all / window);
-    (load.link == 0 ? inside : outside) += 2 * time.busy;
+    const double alone = time_alone(machine, load, each_bytes);
+    first += 2 * alone;
+    slowest = std::max(slowest, alone / window);
+    add_busy(machine, load, each_bytes, busy);
   }
   // As good as the largest where one place is the tightest; where several are, they overlap badly.
-  const double each = std::cbrt(inside * inside * inside + outside * outside * outside +
-                                slowest * slowest * slowest);
-  return first + static_cast<double>(segments - 1) * each;
+  double cubes = slowest * slowest * slowest;
+  for (const double one_way : busy) cubes += 8 * one_way * one_way * one_way;
+  return first + static_cast<double>(segments - 1) * std::cbrt(cubes);
 }
 
 namespace {

@@ -3,8 +3,9 @@
 // stage: rounds times a latency, plus bytes through the tightest place, a rank's own port or the
 // door of a domain that its ranks share (a node's network card, a rack's uplinks). Segments overlap
 // across levels: the first pays all stages, as if alone, each further one only what the busiest
-// place needs. Messages that the library sends at once, into memory it keeps for them (eager), wait
-// for nobody; larger ones wait for their receiver (rendezvous), which leaves gaps.
+// place needs: the cores of a node, its network card, or the uplinks of its rack. Messages that the
+// library sends at once, into memory it keeps for them (eager), wait for nobody; larger ones wait
+// for their receiver (rendezvous), which leaves gaps.
 #pragma once
 
 #include <cstddef>
@@ -58,6 +59,7 @@ struct StageLoad {
   int link = 0;    ///< index into MachineModel::links
   int rounds = 0;  ///< of a ring; for a direct exchange, messages of one member
   Exchange exchange = Exchange::ring;
+  int network = 0;           ///< the first link between nodes; index into MachineModel::links
   double port = 0;           ///< sent by one rank
   std::vector<double> door;  ///< out of the fullest domain of each kind
   double message() const { return rounds > 0 ? port / rounds : 0; }

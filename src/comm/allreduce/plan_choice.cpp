@@ -11,6 +11,7 @@ namespace isaribi::comm {
 namespace {
 
 constexpr std::size_t kMostFactorisations = 4096;  // of one machine
+constexpr std::size_t kMostHierarchies = 10000;    // more take seconds to weigh
 
 /// Ordered factorisations of n; when n has a prime factor above 5 also those of the next number
 /// that has none: the last groups are then smaller.
@@ -56,43 +57,74 @@ bool comes_together(const RankOrder& order, const std::vector<int>& sizes, Excha
   }
 }
 
+/// What one level may be.
+struct LevelChoice {
+  int size = 1;
+  bool between_nodes = false;
+  std::vector<Exchange> exchanges;
+  bool allows(Exchange e) const {
+    return std::find(exchanges.begin(), exchanges.end(), e) != exchanges.end();
+  }
+};
+
 /// The exchanges that each level may use: two members directly, which is the same as a ring; shared
 /// memory inside a node; the library outermost, between nodes, and not alone, which would be its
 /// own allreduce. None where the levels do not come together: sizes are those of the largest
 /// domains, and smaller ones may not fit them.
-std::vector<std::vector<Exchange>> exchanges_of(const Topology& topology,
-                                                const std::vector<int>& sizes, bool messages_only) {
-  if (!comes_together(topology.order, sizes, Exchange::direct)) return {};
+std::vector<LevelChoice> choices_of(const Topology& topology, const std::vector<int>& sizes,
+                                    bool messages_only) {
+  if (sizes.empty() || !comes_together(topology.order, sizes, Exchange::direct)) return {};
   std::vector<HierarchyLevel> levels;
   for (const int size : sizes) levels.push_back({Exchange::direct, size});
   const Hierarchy hierarchy(topology.order, levels);
-  std::vector<std::vector<Exchange>> all;
+  std::vector<LevelChoice> all;
   for (int l = 0; l < hierarchy.levels(); ++l) {
-    all.push_back({Exchange::direct});
-    if (levels[static_cast<std::size_t>(l)].size > 2) all.back().push_back(Exchange::ring);
+    const int size = sizes[static_cast<std::size_t>(l)];
+    all.push_back({size, topology.spans_nodes(hierarchy, l), {Exchange::direct}});
+    std::vector<Exchange>& exchanges = all.back().exchanges;
+    if (size > 2) exchanges.push_back(Exchange::ring);
     if (messages_only) continue;
-    if (!topology.spans_nodes(hierarchy, l)) {
-      all.back().push_back(Exchange::shared);
+    if (!all.back().between_nodes) {
+      exchanges.push_back(Exchange::shared);
     } else if (l > 0 && l + 1 == hierarchy.levels() &&
                comes_together(topology.order, sizes, Exchange::library)) {
-      all.back().push_back(Exchange::library);
+      exchanges.push_back(Exchange::library);
     }
   }
   return all;
 }
 
-void add_levels(const std::vector<int>& sizes, const std::vector<std::vector<Exchange>>& exchanges,
-                std::vector<HierarchyLevel>& levels,
-                std::vector<std::vector<HierarchyLevel>>& all) {
+using Hierarchies = std::vector<std::vector<HierarchyLevel>>;
+
+/// Every combination of what levels may be.
+void add_all(const std::vector<LevelChoice>& choices, std::vector<HierarchyLevel>& levels,
+             Hierarchies& all) {
   const std::size_t l = levels.size();
-  if (l == sizes.size()) {
+  if (l == choices.size()) {
     all.push_back(levels);
     return;
   }
-  for (const Exchange exchange : exchanges[l]) {
-    levels.push_back({exchange, sizes[l]});
-    add_levels(sizes, exchanges, levels, all);
+  for (const Exchange exchange : choices[l].exchanges) {
+    levels.push_back({exchange, choices[l].size});
+    add_all(choices, levels, all);
     levels.pop_back();
+  }
+}
+
+/// Those with one exchange within nodes and one between them, where they may stand; direct where
+/// they may not.
+void add_plain(const std::vector<LevelChoice>& choices, Hierarchies& all) {
+  const std::size_t first = all.size();
+  for (const Exchange within : kExchanges) {
+    for (const Exchange between : kExchanges) {
+      std::vector<HierarchyLevel> levels;
+      for (const LevelChoice& c : choices) {
+        const Exchange wanted = c.between_nodes ? between : within;
+        levels.push_back({c.allows(wanted) ? wanted : Exchange::direct, c.size});
+      }
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
+      if (std::find(begin, all.end(), levels) == all.end()) all.push_back(std::move(levels));
+    }
   }
 }
 
@@ -185,13 +217,25 @@ std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topolo
     }
     sizes.insert(lists.begin(), lists.end());
   }
-  std::vector<std::vector<HierarchyLevel>> all;
+  std::vector<std::vector<LevelChoice>> choices;
+  std::size_t combinations = 0;
   for (const std::vector<int>& list : sizes) {
-    if (list.empty()) continue;
-    const auto exchanges = exchanges_of(topology, list, messages_only);
-    std::vector<HierarchyLevel> levels;
-    if (!exchanges.empty()) add_levels(list, exchanges, levels, all);
+    std::vector<LevelChoice> levels = choices_of(topology, list, messages_only);
+    if (levels.empty()) continue;
+    std::size_t of_this = 1;
+    for (const LevelChoice& level : levels) of_this *= level.exchanges.size();
+    combinations += of_this;
+    choices.push_back(std::move(levels));
   }
+  Hierarchies all;
+  for (const std::vector<LevelChoice>& levels : choices) {
+    std::vector<HierarchyLevel> none;
+    combinations <= kMostHierarchies ? add_all(levels, none, all) : add_plain(levels, all);
+  }
+  if (all.size() <= kMostHierarchies) return all;
+  std::stable_sort(all.begin(), all.end(),
+                   [](const auto& a, const auto& b) { return a.size() < b.size(); });
+  all.resize(kMostHierarchies);
   return all;
 }
 

@@ -39,7 +39,8 @@ int first_wire_level(const Topology& topology, const Hierarchy& hierarchy);
 /// taken as one, all ordered factorisations of its members (where those have no small factors, also
 /// of a few more), each level as ring and as direct exchange (two members: direct, the same thing),
 /// inside a node also through shared memory; the outermost one also by the library, unless only
-/// messages are asked for.
+/// messages are asked for. Where those are more than 10,000: one exchange within nodes and one
+/// between them, and of these the 10,000 of the fewest levels.
 std::vector<std::vector<HierarchyLevel>> candidate_levels(const Topology& topology,
                                                           bool messages_only = false);
 

@@ -210,14 +210,17 @@ void PlanSearch::fit() {
 void PlanSearch::guess_rates() {
   model_.links.assign(topology_.kinds.size() + 1,
                       {kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess});
+  // Links to what is fastest: all within a node, or, with one node, all but the outermost one.
+  const auto near =
+      std::min(static_cast<std::size_t>(topology_.kinds_within_node()), topology_.kinds.size());
   for (const Exchange exchange : kExchanges) {
     for (const bool whole : {true, false}) {
-      double least = 0;  // of a byte out of the innermost domain
+      double least = 0;  // of a byte that leaves them
       for (const Sample& s : samples_) {
         const bool fits = std::any_of(s.loads.begin(), s.loads.end(),
                                       [&](const StageLoad& l) { return l.exchange == exchange; });
         double share = 0;
-        for (const StageLoad& l : s.loads) share += l.door.empty() ? l.port : l.door.front();
+        for (const StageLoad& l : s.loads) share += near == 0 ? l.port : l.door[near - 1];
         const double each = s.seconds / (2 * s.bytes * share);
         if (fits && share > 0 && (s.segments == 1) == whole && (least == 0 || each < least)) {
           least = each;
@@ -226,7 +229,7 @@ void PlanSearch::guess_rates() {
       if (least == 0) continue;
       for (std::size_t c = 0; c < model_.links.size(); ++c) {
         LinkCost& cost = model_.links[c].of(exchange);
-        const double inside = c == 0 && model_.links.size() > 1 ? kInsideFaster : 1;
+        const double inside = c < near ? kInsideFaster : 1;
         if (whole) cost.alone = least / inside;
         if (!whole) cost.busy = cost.eager = least / inside;
       }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "comm/allreduce/topology.hpp"
 
-#include <hwloc.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
@@ -49,21 +47,45 @@ int most_in(const std::vector<int>& domain, const std::vector<int>& below) {
   return static_cast<int>(most);
 }
 
-int numa_of_this_rank() {
-  hwloc_topology_t machine = nullptr;
-  if (hwloc_topology_init(&machine) != 0) return -1;
-  int numa = -1;
-  hwloc_cpuset_t mine = hwloc_bitmap_alloc();
-  hwloc_nodeset_t nodes = hwloc_bitmap_alloc();
-  if (mine != nullptr && nodes != nullptr && hwloc_topology_load(machine) == 0 &&
-      hwloc_get_cpubind(machine, mine, HWLOC_CPUBIND_PROCESS) == 0) {
-    hwloc_cpuset_to_nodeset(machine, mine, nodes);
-    if (hwloc_bitmap_weight(nodes) == 1) numa = hwloc_bitmap_first(nodes);
+/// One kind of domain: its number for each rank.
+struct Kind {
+  std::string name;
+  std::vector<int> domain_of;
+  int domains = 0;
+};
+
+/// Whether every domain of `inner` lies in one of `outer`.
+bool nests(const Kind& inner, const Kind& outer) {
+  std::map<int, int> home;
+  for (std::size_t r = 0; r < inner.domain_of.size(); ++r) {
+    if (home.emplace(inner.domain_of[r], outer.domain_of[r]).first->second != outer.domain_of[r])
+      return false;
   }
-  hwloc_bitmap_free(nodes);
-  hwloc_bitmap_free(mine);
-  hwloc_topology_destroy(machine);
-  return numa;
+  return true;
+}
+
+/// Those parts of nodes that every rank knows and that tell more than nodes do, each one nested in
+/// the next: the finest first.
+std::vector<Kind> kinds_in_nodes(const std::vector<Place>& places, int hosts) {
+  std::vector<Kind> kinds, nested;
+  for (std::size_t k = 0; k < kNodeParts.size(); ++k) {
+    Kind kind{kNodeParts[k], {}, 0};
+    Numbering numbers;
+    for (const Place& p : places) {
+      if (p.parts[k] < 0) break;
+      kind.domain_of.push_back(numbers.of(p.host + " " + std::to_string(p.parts[k])));
+    }
+    kind.domains = numbers.size();
+    if (kind.domain_of.size() == places.size() && kind.domains > hosts) kinds.push_back(kind);
+  }
+  std::stable_sort(kinds.begin(), kinds.end(),
+                   [](const Kind& a, const Kind& b) { return a.domains > b.domains; });
+  for (Kind& kind : kinds) {
+    if (!nested.empty() && !nests(nested.back(), kind)) continue;
+    if (!nested.empty() && nested.back().domains == kind.domains) nested.pop_back();
+    nested.push_back(std::move(kind));
+  }
+  return nested;
 }
 
 /// "s0.s4" of SLURM_TOPOLOGY_ADDR=s0.s4.node7: the switches above this node.
@@ -92,6 +114,12 @@ int Topology::largest_node() const {
   return most_in(node_of, {});
 }
 
+int Topology::kinds_within_node() const {
+  if (nodes == 1) return static_cast<int>(kinds.size()) + 1;
+  const auto node = std::find(kinds.begin(), kinds.end(), "node");
+  return node == kinds.end() ? 0 : static_cast<int>(node - kinds.begin()) + 1;
+}
+
 bool Topology::spans_nodes(const Hierarchy& hierarchy, int l) const {
   const auto& groups = hierarchy.groups(l);
   return std::any_of(groups.begin(), groups.end(), [&](const Hierarchy::Group& g) {
@@ -108,60 +136,59 @@ std::string Topology::description() const {
   const std::vector<int> sizes = shape();
   std::string below = "ranks";
   for (std::size_t d = 0; d < kinds.size(); ++d) {
-    text << (d == 0 ? ": up to " : ", ") << sizes[d] << " " << below << " a "
-         << (kinds[d] == "numa" ? "NUMA domain" : kinds[d]);
-    below = kinds[d] == "numa" ? "NUMA domains" : kinds[d] + "s";
+    text << (d == 0 ? ": up to " : ", ") << sizes[d] << " " << below << " "
+         << with_article(kinds[d]);
+    below = kinds[d] + "s";
   }
   return text.str();
 }
 
 Topology arrange(const std::vector<Place>& places) {
-  const auto count = places.size();
   const bool racks_known =
       std::none_of(places.begin(), places.end(), [](const Place& p) { return p.rack.empty(); });
-  const bool numa_known =
-      std::none_of(places.begin(), places.end(), [](const Place& p) { return p.numa < 0; });
-  Numbering racks, hosts, numas;
-  std::vector<int> rack(count), host(count), numa(count);
-  for (std::size_t r = 0; r < count; ++r) {
-    const Place& p = places[r];
-    rack[r] = racks_known ? racks.of(p.rack) : 0;
-    host[r] = hosts.of(p.host);
-    numa[r] = numas.of(p.host + " " + std::to_string(numa_known ? p.numa : 0));
+  Numbering racks, hosts;
+  Kind rack{"rack", {}, 0}, host{"node", {}, 0};
+  for (const Place& p : places) {
+    rack.domain_of.push_back(racks_known ? racks.of(p.rack) : 0);
+    host.domain_of.push_back(hosts.of(p.host));
   }
   Topology topology;
   topology.nodes = hosts.size();
   topology.racks = std::max(racks.size(), 1);
+  std::vector<Kind> kinds = kinds_in_nodes(places, hosts.size());
+  kinds.push_back(host);
+  kinds.push_back(rack);
   std::vector<int>& order = topology.order.ranks;
-  order.resize(count);
+  order.resize(places.size());
   std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int a, int b) {
-    const auto key = [&](int r) {
-      const auto i = static_cast<std::size_t>(r);
-      return std::tuple(rack[i], host[i], places[i].numa, r);
-    };
-    return key(a) < key(b);
-  });
-  topology.node_of = along(order, host);
+  for (const Kind& kind : kinds) {  // from the finest: the coarsest decides last
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+      return kind.domain_of[static_cast<std::size_t>(a)] <
+             kind.domain_of[static_cast<std::size_t>(b)];
+    });
+  }
+  topology.node_of = along(order, host.domain_of);
   std::vector<int> below;
-  const std::pair<const char*, const std::vector<int>*> kinds[] = {
-      {"numa", &numa}, {"node", &host}, {"rack", &rack}};
-  for (const auto& [kind, number] : kinds) {
-    const bool known = number != &numa || numas.size() > hosts.size();
-    const std::vector<int> domain = along(order, *number);
-    if (!known || domain.back() == 0 || most_in(domain, below) < 2) continue;
+  for (const Kind& kind : kinds) {
+    const std::vector<int> domain = along(order, kind.domain_of);
+    if (domain.back() == 0 || most_in(domain, below) < 2) continue;
     topology.order.domains.push_back(domain);
-    topology.kinds.emplace_back(kind);
+    topology.kinds.push_back(kind.name);
     below = domain;
   }
   return topology;
 }
 
-Topology regular_topology(int ranks, int ranks_per_node, int nodes_per_rack) {
+std::string with_article(const std::string& kind) {
+  return (kind.front() == 'L' ? "an " : "a ") + kind;
+}
+
+Topology regular_topology(int ranks, int ranks_per_node, int nodes_per_rack, int ranks_per_socket) {
   std::vector<Place> places;
   for (int r = 0; r < ranks; ++r) {
     const int node = r / ranks_per_node;
-    places.push_back({std::to_string(node / nodes_per_rack), std::to_string(node), -1});
+    places.push_back({std::to_string(node / nodes_per_rack), std::to_string(node)});
+    if (ranks_per_socket > 0) places.back().parts.back() = r % ranks_per_node / ranks_per_socket;
   }
   return arrange(places);
 }
@@ -171,14 +198,17 @@ Topology discover_topology(Communicator& comm,
   const std::string host = comm.host();
   const auto listed = rack_of_host.find(host);
   const std::string rack = listed != rack_of_host.end() ? listed->second : switch_of_this_node();
-  const char separator = '\n';  // in no host name
-  const std::vector<std::string> all = comm.all_gather_strings(rack + separator + host + separator +
-                                                               std::to_string(numa_of_this_rank()));
+  std::ostringstream mine;
+  mine << rack << '\n' << host;  // a line each: no name has several
+  for (const int part : parts_of_this_process()) mine << '\n' << part;
   std::vector<Place> places;
-  for (const std::string& text : all) {
-    const std::size_t first = text.find(separator), second = text.rfind(separator);
-    places.push_back({text.substr(0, first), text.substr(first + 1, second - first - 1),
-                      std::atoi(text.c_str() + second + 1)});
+  for (const std::string& text : comm.all_gather_strings(mine.str())) {
+    std::istringstream lines(text);
+    Place place;
+    std::getline(lines, place.rack);
+    std::getline(lines, place.host);
+    for (int& part : place.parts) lines >> part;
+    places.push_back(std::move(place));
   }
   return arrange(places);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Where the ranks of a job sit: NUMA domain, node, rack. Ranks in machine order, so that neighbours
-// are close whatever order the launcher dealt them in.
+// Where the ranks of a job sit: caches, NUMA domain, socket, node, rack. Ranks in machine order, so
+// that neighbours are close whatever order the launcher dealt them in.
 #pragma once
 
 #include <map>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/allreduce/hierarchy.hpp"
+#include "comm/allreduce/node_parts.hpp"
 #include "comm/communicator.hpp"
 
 namespace isaribi::comm {
@@ -16,13 +17,13 @@ namespace isaribi::comm {
 struct Place {
   std::string rack;  ///< or switch; empty: not known
   std::string host;
-  int numa = -1;  ///< NUMA domain that its cores belong to; -1: several, or not known
+  NodeParts parts = kNoParts;  ///< of the node, that its cores belong to
 };
 
 struct Topology {
   RankOrder order;
-  /// Names of order.domains, innermost first: of "numa", "node", "rack" those that tell anything:
-  /// there is more than one, and one of them has more than one member.
+  /// Names of order.domains, innermost first: of kNodeParts, "node" and "rack" those that tell
+  /// anything: there is more than one, and one of them has more than one member.
   std::vector<std::string> kinds;
   int nodes = 1, racks = 1;
   std::vector<int> node_of;  ///< by position in order
@@ -32,17 +33,26 @@ struct Topology {
   /// {4, 34, 32} for 32 racks of 34 nodes of 4 ranks.
   std::vector<int> shape() const;
   int largest_node() const;  ///< its ranks
+  /// How many kinds of domain lie within a node, itself among them, so that messages that leave
+  /// them all use the network; with one node, one more than there are.
+  int kinds_within_node() const;
   /// Whether a group of level l has ranks on several nodes.
   bool spans_nodes(const Hierarchy& hierarchy, int l) const;
-  /// "8 ranks on 4 nodes in 2 racks: 2 ranks a node, 2 nodes a rack"
+  /// "8 ranks on 4 nodes in 2 racks: up to 2 ranks a node, 2 nodes a rack"
   std::string description() const;
 };
 
-/// By rank. Racks count only when every place names one.
+/// By rank. Racks, and each part of a node, count only when every place knows its own. Of two parts
+/// that hold the same ranks the one that is larger as a rule gives the name; one that does not nest
+/// with smaller ones is left out.
 Topology arrange(const std::vector<Place>& places);
-/// `ranks_per_node` and `nodes_per_rack` all alike, as far as `ranks` go.
-Topology regular_topology(int ranks, int ranks_per_node, int nodes_per_rack);
-/// Collective. Hosts by name; NUMA domains by hwloc, from the cores that each rank is bound to;
+/// `ranks_per_node`, `nodes_per_rack` and, unless 0, `ranks_per_socket` all alike, as far as
+/// `ranks` go.
+Topology regular_topology(int ranks, int ranks_per_node, int nodes_per_rack,
+                          int ranks_per_socket = 0);
+/// "an L3 cache", "a node"
+std::string with_article(const std::string& kind);
+/// Collective. Hosts by name; parts of nodes by hwloc, from the cores that each rank is bound to;
 /// racks from `rack_of_host`, else from Slurm's SLURM_TOPOLOGY_ADDR (plugin topology/tree).
 Topology discover_topology(Communicator& comm,
                            const std::map<std::string, std::string>& rack_of_host = {});
