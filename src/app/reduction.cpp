@@ -125,6 +125,7 @@ comm::Tuning find_tuning(Session& session, const train::Config& config,
 }  // namespace
 
 Surroundings check_reduction(Session& session, const train::Config& config) {
+  check_progress(session.comm, config.comm.progress);
   if (!takes_hierarchies(session, config)) return {};
   Surroundings found = surroundings_of(session, config);
   if (!is_tuned(config))
@@ -132,9 +133,20 @@ Surroundings check_reduction(Session& session, const train::Config& config) {
   return found;
 }
 
+void check_progress(comm::Communicator& comm, const std::string& progress) {
+  if (progress != "thread" || comm.size() == 1) return;
+  comm::run_together(comm, [&] {
+    if (comm.calls() == nullptr)
+      throw core::UsageError(
+          "comm/progress=thread: this MPI library allows calls of the main thread only",
+          "set comm/progress to auto or calls, or use a library with MPI_THREAD_SERIALIZED");
+  });
+}
+
 MovingPlan move_on(comm::Communicator& comm, std::unique_ptr<comm::AllReducePlan> plan,
                    const std::string& progress, core::Log& log) {
   if (progress == "calls" || comm.size() == 1) return {std::move(plan), nullptr};
+  check_progress(comm, progress);
   if (comm.calls() == nullptr) {
     log.warn(
         "comm/progress: this MPI library allows calls of the main thread only: sums move on "

@@ -21,10 +21,15 @@ struct Surroundings {
 };
 
 /// Collective: everything about [comm] that can be wrong, before anything is made: a machine file
-/// that is damaged, a named plan that these ranks do not come together in. comm/topology=measure
+/// that is damaged, a named plan that these ranks do not come together in, a thread for sums where
+/// MPI allows none. comm/topology=measure
 /// measures racks, unless an earlier job of this run folder did so for these hosts. @throws
 /// core::UsageError, core::DataError
 Surroundings check_reduction(Session& session, const train::Config& config);
+
+/// Collective. @throws core::UsageError when `progress` is "thread" and MPI allows calls of the
+/// main thread only
+void check_progress(comm::Communicator& comm, const std::string& progress);
 
 /// A plan, and the thread that moves its sums on while the main thread computes, or null.
 struct MovingPlan {
@@ -32,7 +37,8 @@ struct MovingPlan {
   std::shared_ptr<comm::ProgressThread> thread;
 };
 /// Collective. `progress` is comm/progress of the deck: "thread"; "calls": whenever the main thread
-/// asks, between layers; "auto": a thread where MPI allows one. Where it does not, says so.
+/// asks, between layers; "auto": a thread where MPI allows one, and where it does not, calls, and
+/// says so. @throws core::UsageError as check_progress
 MovingPlan move_on(comm::Communicator& comm, std::unique_ptr<comm::AllReducePlan> plan,
                    const std::string& progress, core::Log& log);
 

@@ -217,6 +217,26 @@ class AllReduce(harness.CliTest):
         self.assertIn("looking for racks", train(3))
         self.assertEqual(kept.read_text(), written)
 
+    def test_a_thread_for_sums_where_mpi_allows_none(self):
+        """Asked for by name it is refused before anything is made; "auto" does without and says so; one rank needs none."""
+        funneled = ("env", f"LD_PRELOAD={os.environ['ISARIBI_FUNNELED']}", "ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0")
+        deck = self.deck(run="funneled")
+        words = ("train", deck, "comm/allreduce=direct2", "train/steps=1")
+        refused = harness.run(2, *words, "comm/progress=thread", before=funneled)
+        self.assert_refused(refused, 2, "comm/progress=thread: this MPI library allows calls of the main thread only", "calls")
+        self.assertFalse((self.folder / "funneled").exists())
+        sizes = ("allreduce", "--output", "", "--sizes", "4K", "--plan", "direct2", "--overlap", "64K")
+        refused = harness.run(2, *sizes, "--progress", "thread", before=funneled)
+        self.assert_refused(refused, 2, "comm/progress=thread")
+        self.assertNotIn("median", refused[1], "measured first and refused then")
+        for done in (harness.run(2, *words, before=funneled), harness.run(2, *sizes, before=funneled)):
+            self.assert_fine(done)
+            self.assertIn("sums move on between layers", done[1] + done[2])
+        self.assert_fine(harness.run(1, "train", self.deck(run="alone"), "comm/progress=thread", "train/steps=1", before=funneled))
+        done = harness.run(2, *words, "comm/progress=thread")
+        self.assert_fine(done)
+        self.assertIn("a thread moves sums on", done[1])
+
     def test_containment_by_prediction(self):
         machine = self.folder / "machine.toml"
         machine.write_text("[machine]\nranks_per_node = 4\nnodes_per_rack = 4\n[link.inside]\ngigabytes_per_s = 75\n"

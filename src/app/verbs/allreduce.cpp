@@ -152,6 +152,7 @@ core::ExitCode allreduce_verb(const AllReduceCommand& command, Session& session)
          {command.output, command.csv, command.figure, command.save_topology})
       check_folder_of(path);
   });
+  if (!command.overlap.empty()) check_progress(comm, command.progress);
   options.budget_seconds = command.budget;
   options.exhaustive = command.exhaustive;
   options.same_bits = command.same_bits;
