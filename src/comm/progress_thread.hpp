@@ -17,7 +17,8 @@ namespace isaribi::comm {
 /// Requests have one owner at a time, whoever holds Communicator::calls(): the thread for the
 /// length of one look, the main thread while it starts or waits. Only the oldest request is tested:
 /// sums along one hierarchy all move with it. Between looks that find nothing moved the thread
-/// sleeps longer and longer, 20 us to 1 ms. While requests are under way the main thread may
+/// sleeps longer and longer, 20 us to 1 ms; where Linux lets it (6.12), it asks to be run as soon
+/// as it wakes on a core that computes. While requests are under way the main thread may
 /// communicate through Communicators of the same runtime only (not through HDF5). What a request
 /// throws in the thread is thrown by test() and wait() of all.
 class ProgressThread {

@@ -80,7 +80,7 @@ void measure_overlap(comm::Communicator& comm, comm::AllReducePlan& plan,
   Computation backward(layers);
   sum_alone();
   backward.calibrate(comm, sum_alone());
-  std::vector<double> sum, computation, both, hidden;
+  std::vector<double> sum, computation, both, waited, hidden;
   double cpu = 0;
   // In turns, and each time by itself: what disturbs the machine disturbs all three.
   for (int i = 0; i < kRepetitions; ++i) {
@@ -88,22 +88,28 @@ void measure_overlap(comm::Communicator& comm, comm::AllReducePlan& plan,
     if (i > 0) backward.scale(sum.back() / computation.back());
     computation.push_back(time_of(comm, [&] { backward.run({}); }));
     const double before = thread == nullptr ? 0 : thread->cpu_seconds();
+    double computed = 0;
+    const double begun = core::now_seconds();
     both.push_back(time_of(comm, [&] {
       backward.run([&](int l) {
         reducer.ready(gradients.count() * (l - 1) / layers, gradients.count() * l / layers);
       });
+      computed = core::now_seconds() - begun;
       reducer.finish();
     }));
+    waited.push_back(both.back() - comm.all_reduce(computed, comm::ReduceOp::max));
     hidden.push_back(100 * std::max(1 - (both.back() - computation.back()) / sum.back(), 0.0));
     if (thread != nullptr) cpu += thread->cpu_seconds() - before;
   }
   cpu = comm.all_reduce(cpu / kRepetitions, comm::ReduceOp::max);
   log.info(
       "\noverlap of {} in buckets of {} with {} layers, {}: sum alone {:.1f} ms, computation "
-      "{:.1f} ms, both {:.1f} ms: {:.0f} % hidden (medians of {}, slowest rank){}{}",
+      "{:.1f} ms, both {:.1f} ms, of which {:.1f} ms after the computation: {:.0f} % hidden "
+      "(medians "
+      "of {}, slowest rank){}{}",
       comm::bytes_to_text(bytes), comm::bytes_to_text(kBucket), layers, plan.description(),
-      1e3 * median(sum), 1e3 * median(computation), 1e3 * median(both), median(hidden),
-      kRepetitions,
+      1e3 * median(sum), 1e3 * median(computation), 1e3 * median(both), 1e3 * median(waited),
+      median(hidden), kRepetitions,
       thread == nullptr
           ? std::string()
           : fmt::format("; the thread took {:.1f} ms of processor time a step", 1e3 * cpu),
