@@ -90,6 +90,21 @@ TEST_CASE("loads: racks, and nodes with unlike numbers of ranks") {
   CHECK(uneven[1].door[0] == Approx(3 / 4.0));
 }
 
+TEST_CASE("loads: the library's level is a direct exchange in pairs, and may send all at once") {
+  const Topology topology = comm::regular_topology(8, 2, 8);
+  const std::vector<StageLoad> pairs = loads(topology, "direct2-direct2-mpi2"),
+                               direct = loads(topology, "direct2-direct2-direct2"),
+                               four = loads(topology, "direct2-mpi4");
+  CHECK(pairs[2].exchange == comm::Exchange::direct);
+  CHECK(pairs[2].message() == Approx(direct[2].message()));
+  CHECK(four[1].exchange == comm::Exchange::library);
+  CHECK(four[1].message() == Approx(1 / 2.0));
+  CHECK(loads(topology, "direct2-direct4")[1].message() == Approx(1 / 8.0));
+  for (const double bytes : {1e4, 1e5, 1e6})
+    CHECK(comm::predict_seconds(machine(), pairs, bytes, 4, 2) ==
+          comm::predict_seconds(machine(), direct, bytes, 4, 2));
+}
+
 TEST_CASE("predictions: by hand, and in the right direction") {
   const Topology topology = comm::regular_topology(8, 2, 8);
   const std::vector<StageLoad> direct = loads(topology, "direct8"),

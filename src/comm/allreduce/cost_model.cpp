@@ -95,6 +95,8 @@ std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hi
         add_doors(domains[d], members, load.exchange, out[d]);
       }
     }
+    // A pair has one way to exchange, whoever does it.
+    if (load.rounds == 1 && load.exchange == Exchange::library) load.exchange = Exchange::direct;
     for (const std::vector<double>& kind : out) {
       load.door.push_back(*std::max_element(kind.begin(), kind.end()));
     }

@@ -56,13 +56,17 @@ struct MachineModel {
 
 /// What one level moves, one way, per byte of the buffer, in the group where it is most.
 struct StageLoad {
-  int link = 0;    ///< index into MachineModel::links
-  int rounds = 0;  ///< of a ring; for a direct exchange, messages of one member
-  Exchange exchange = Exchange::ring;
+  int link = 0;                        ///< index into MachineModel::links
+  int rounds = 0;                      ///< of a ring; for a direct exchange, messages of one member
+  Exchange exchange = Exchange::ring;  ///< of pairs by the library: direct, the same thing
   int network = 0;           ///< the first link between nodes; index into MachineModel::links
   double port = 0;           ///< sent by one rank
   std::vector<double> door;  ///< out of the fullest domain of each kind
-  double message() const { return rounds > 0 ? port / rounds : 0; }
+  /// What one message carries. The library may send all that a member holds at once.
+  double message() const {
+    if (rounds == 0) return 0;
+    return exchange == Exchange::library ? port * (rounds + 1) / rounds : port / rounds;
+  }
 };
 /// By level.
 std::vector<StageLoad> stage_loads(const Topology& topology, const Hierarchy& hierarchy);
