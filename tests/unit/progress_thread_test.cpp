@@ -101,9 +101,11 @@ TEST_CASE("a thread sleeps when nothing is under way, and longer and longer when
     bool test() override { return false; }
     void wait() override {}
   };
-  Request request = thread.keep_moving([] { return Request(std::make_unique<Silent>()); });
   const double start = core::now_seconds();
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  Request request = thread.keep_moving([] { return Request(std::make_unique<Silent>()); });
+  do {  // longer where other work keeps the thread from its core
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  } while (thread.looks() < 5 && core::now_seconds() - start < 10);
   request.wait();
   const double milliseconds = 1e3 * (core::now_seconds() - start);
   const std::int64_t looks = thread.looks();
