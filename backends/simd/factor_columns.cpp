@@ -303,19 +303,8 @@ FactorSums run_columns(const ColumnPlan& p, const float* x, Context& context) {
   w.staged = scratch.get<float>(Use::strip, all + p.lanes);
   std::fill_n(w.staged + all, p.lanes, 0.0f);
   w.sums = scratch.get<double>(Use::sums, w.lanes * w.sums_size);
-  const bool alone =
-      p.cost * static_cast<double>(p.n * p.groups) < static_cast<double>(kSerialBelow) ||
-      omp_get_max_threads() == 1;
-#pragma omp parallel if (!alone)
-  {
-    const Range r = share(w.lanes * w.sums_size, omp_get_thread_num(), omp_get_num_threads());
-    std::fill(w.sums + r.begin, w.sums + r.end, 0.0);
-#pragma omp barrier
-    run_rounds(w);
-  }
-  for (std::int64_t g = 0; p.bias && g < p.groups; ++g)
-    w.sums[(g + 1) * p.length * p.length - 1] = static_cast<double>(p.n * p.out_h * p.out_w);
-  return {w.sums, w.lanes};
+  return sum_in_team({w.sums, w.lanes, p.groups, p.length, p.bias, p.n * p.out_h * p.out_w},
+                     p.cost * static_cast<double>(p.n * p.groups), [&] { run_rounds(w); });
 }
 
 }  // namespace isaribi::simd

@@ -362,18 +362,9 @@ FactorSums run_factor(const FactorPlan& plan, const float* x, Context& context) 
   }
   w.sums_size = plan.groups * plan.length * plan.length;
   w.sums = scratch.get<double>(Use::sums, cut.lanes * w.sums_size);
-  const double work = plan.cost * static_cast<double>(plan.n * plan.groups);
-  const bool alone = work < static_cast<double>(kSerialBelow) || omp_get_max_threads() == 1;
-#pragma omp parallel if (!alone)
-  {
-    const Range r = share(cut.lanes * w.sums_size, omp_get_thread_num(), omp_get_num_threads());
-    std::fill(w.sums + r.begin, w.sums + r.end, 0.0);
-#pragma omp barrier
-    run_rounds(w);
-  }
-  for (std::int64_t g = 0; plan.bias && g < plan.groups; ++g)
-    w.sums[(g + 1) * plan.length * plan.length - 1] = static_cast<double>(plan.n * plan.positions);
-  return {w.sums, cut.lanes};
+  return sum_in_team(
+      {w.sums, cut.lanes, plan.groups, plan.length, plan.bias, plan.n * plan.positions},
+      plan.cost * static_cast<double>(plan.n * plan.groups), [&] { run_rounds(w); });
 }
 
 }  // namespace isaribi::simd

@@ -2,8 +2,12 @@
 // Runs a FactorPlan.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "backends/simd/context.hpp"
 #include "backends/simd/factor_plan.hpp"
+#include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
 
@@ -13,6 +17,32 @@ struct FactorSums {
   const double* data = nullptr;
   std::int64_t lanes = 1;
 };
+
+/// Memory of the sums, and what they are of.
+struct SumsSpace {
+  double* data;  ///< [lanes, groups, length, length]
+  std::int64_t lanes, groups, length;
+  bool bias;            ///< the last row is the constant 1,
+  std::int64_t pixels;  ///< of which there are so many
+};
+
+/// Zeroes the sums, then every thread of a team calls `rounds`, which adds to them; one thread by
+/// itself where there are few operations.
+template <class Rounds>
+FactorSums sum_in_team(const SumsSpace& s, double operations, const Rounds& rounds) {
+  const std::int64_t size = s.groups * s.length * s.length;
+  const bool alone = operations < static_cast<double>(kSerialBelow) || omp_get_max_threads() == 1;
+#pragma omp parallel if (!alone)
+  {
+    const Range r = share(s.lanes * size, omp_get_thread_num(), omp_get_num_threads());
+    std::fill(s.data + r.begin, s.data + r.end, 0.0);
+#pragma omp barrier
+    rounds();
+  }
+  for (std::int64_t g = 0; s.bias && g < s.groups; ++g)
+    s.data[(g + 1) * s.length * s.length - 1] = static_cast<double>(s.pixels);
+  return {s.data, s.lanes};
+}
 
 /// The unscaled sums of x over all samples, in scratch memory of the context.
 FactorSums run_factor(const FactorPlan& plan, const float* x, Context& context);
