@@ -175,6 +175,20 @@ struct Strip {
   const float *ahead, *ahead_end;  // of the input: what the strip after it reads
 };
 
+/// Input rows of the strip that comes next, behind those of this one.
+void set_ahead(const Prepared& p, Strip& strip) {
+  const ConvWork& work = p.work;
+  std::int64_t begin = (strip.n + strip.images) * work.h, rows = p.images * work.h;
+  if (p.images == 1) {
+    const std::int64_t read = strip.first * work.in_step_h + p.in_rows - work.lead_h;
+    begin = strip.n * work.h + std::min(work.h, read);
+    rows = p.strip_rows * work.in_step_h;
+  }
+  const std::int64_t row = work.w * work.c, end = work.n * work.h;
+  strip.ahead = work.x + std::min(end, begin) * row;
+  strip.ahead_end = work.x + std::min(end, begin + rows) * row;
+}
+
 /// The strip's input, with its padding.
 Strip load_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* buffer) {
   const ConvWork& work = p.work;
@@ -186,14 +200,7 @@ Strip load_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* b
               first,
               nullptr,
               nullptr};
-  const std::int64_t row = work.w * work.c, end = work.n * work.h,
-                     read = p.images > 1
-                                ? (n + strip.images) * work.h
-                                : n * work.h + std::min(work.h, from + p.in_rows - work.lead_h);
-  strip.ahead = work.x + std::min(end, read) * row;
-  strip.ahead_end = work.x + std::min(end, read + (p.images > 1 ? p.images * work.h
-                                                                : p.strip_rows * work.in_step_h)) *
-                                 row;
+  set_ahead(p, strip);
   if (!work.padded()) return strip;
   const std::int64_t rows = std::min(p.in_rows, work.lead_h + work.h + work.tail_h - from);
   strip.x = buffer;

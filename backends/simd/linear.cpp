@@ -43,6 +43,7 @@ void weight_sums(const WeightPanels& w, const Kernels& kernels, const Rectangle&
   t.columns = r.columns;
   t.sums = r.sums;
   t.sums_row = r.row;
+  t.ahead_step = 16;  // a cache line
   for (std::int64_t begin = 0, block = 0; begin < w.n; begin += api::kSampleBlock, ++block) {
     t.k = std::min(api::kSampleBlock, w.n - begin);
     t.a = r.dy + begin * w.height;
@@ -51,7 +52,6 @@ void weight_sums(const WeightPanels& w, const Kernels& kernels, const Rectangle&
     // A block fetches eight cache lines, which is a row of 64 sums.
     t.ahead = r.ahead && block < r.rows ? reinterpret_cast<const float*>(r.ahead + block * r.row)
                                         : nullptr;
-    t.ahead_step = 16;
     kernels.gemm_tile(t);
   }
 }
