@@ -6,7 +6,7 @@ include(GNUInstallDirs)
 
 set_target_properties(isaribi PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS isaribi RUNTIME DESTINATION bin)
-foreach(module cuda kokkos)
+foreach(module cuda kokkos nccl)
   if(TARGET isaribi_${module}_module)
     install(TARGETS isaribi_${module}_module LIBRARY DESTINATION lib/isaribi)
   endif()

@@ -34,8 +34,8 @@ function(isaribi_library name)
   target_link_libraries(isaribi_${name} PUBLIC isaribi_options)
 endfunction()
 
-# isaribi_module(NAME FILE...): a backend that is opened at run time: lib/isaribi/isaribi_NAME.so, target
-# isaribi_NAME_module. isaribi::NAME, linked into the executable, depends on it, so that building the program builds it.
+# isaribi_module(NAME FILE...): what is opened at run time: lib/isaribi/isaribi_NAME.so, target isaribi_NAME_module.
+# isaribi::NAME of a backend, linked into the executable, depends on it, so that building the program builds it.
 function(isaribi_module name)
   add_library(isaribi_${name}_module MODULE ${ARGN})
   set_target_properties(
@@ -55,5 +55,7 @@ function(isaribi_module name)
   if(ISARIBI_WERROR)
     target_compile_options(isaribi_${name}_module PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
   endif()
-  add_dependencies(isaribi_${name} isaribi_${name}_module)
+  if(TARGET isaribi_${name})
+    add_dependencies(isaribi_${name} isaribi_${name}_module)
+  endif()
 endfunction()

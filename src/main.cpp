@@ -13,6 +13,7 @@
 #include "backends/kokkos/register.hpp"
 #include "backends/reference/register.hpp"
 #include "backends/simd/register.hpp"
+#include "comm/nccl_module.hpp"
 #include "comm/runtime.hpp"
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -44,10 +45,15 @@ int main(int argc, char** argv) {
   // 3. Verbs for one process run on the first rank of a launcher; the others have nothing to do.
   if (!command->parallel && app::launcher_rank() != 0) return EXIT_SUCCESS;
 
-  // 4. MPI, for the verbs that work together. Without a launcher it is a group of one.
+  // 4. MPI, for the verbs that work together. Without a launcher it is a group of one. Ranks add
+  //    what they sum with the kernels of a backend, or through GPUs by NCCL.
+  comm::NcclModule nccl;
   std::optional<comm::Runtime> runtime;
   try {
-    runtime.emplace(command->parallel ? comm::Runtime::mpi(argc, argv) : comm::Runtime::serial());
+    runtime.emplace(
+        command->parallel
+            ? comm::Runtime::mpi(argc, argv, {.kernels = backends.sum_kernels(), .gpus = &nccl})
+            : comm::Runtime::serial());
   } catch (const core::Error& error) {
     return app::leave_before_mpi(error);
   }

@@ -7,15 +7,13 @@
 #include <string>
 
 #include "backends/api/registry.hpp"
+#include "core/module_file.hpp"
 
 namespace isaribi::api {
 
 inline constexpr int kModuleAbi = 1;
 
-struct Module {
-  int abi = kModuleAbi;
-  /// nullptr when usable, else the reason (static storage).
-  const char* (*why_unusable)() = nullptr;
+struct Module : core::ModuleHead {
   /// The new backend, owned by the caller; it owns `fallback`.
   Backend* (*create)(const Options& options, Backend* fallback, core::Log& log) = nullptr;
 };
@@ -24,7 +22,7 @@ struct Module {
 inline constexpr const char* kModuleSymbol = "isaribi_backend_module";
 
 /// Registers the module `file` (isaribi_cuda.so) under `entry.name`; it is opened when first asked
-/// for. Looked for in ISARIBI_MODULE_PATH, beside the executable and in ../lib/isaribi of it.
+/// for (core::open_module).
 /// entry.why_unusable and entry.create are filled in here.
 void add_module(Registry& registry, Entry entry, const std::string& file);
 

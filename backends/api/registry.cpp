@@ -48,6 +48,15 @@ Registry::Choice Registry::choices(std::string_view name, const Options& options
   return {chosen.name, chosen.isa_levels ? chosen.isa_levels(options) : std::vector<std::string>{}};
 }
 
+core::SumKernelsOf Registry::sum_kernels() const {
+  const Entry* best = nullptr;
+  for (const Entry& e : entries_) {
+    const bool better = best == nullptr || e.priority > best->priority;
+    if (e.sum_kernels != nullptr && better && e.why_unusable().empty()) best = &e;
+  }
+  return best == nullptr ? nullptr : best->sum_kernels;
+}
+
 Probes Registry::probes() const {
   Probes all;
   for (const Entry& e : entries_) {

@@ -14,6 +14,7 @@
 #include "backends/api/backend.hpp"
 #include "backends/api/probe.hpp"
 #include "core/log.hpp"
+#include "core/sum_kernels.hpp"
 
 namespace isaribi::api {
 
@@ -41,6 +42,8 @@ struct Entry {
   std::function<std::vector<std::string>(const Options&)> isa_levels = {};
   /// Loops that measure the CPU at the instruction sets it has. Unset when there are none.
   std::function<Probes()> probes = {};
+  /// How ranks add and round what they sum. Null when the backend has nothing better than loops.
+  core::SumKernelsOf sum_kernels = nullptr;
   /// Name of the backend to fall back to, empty for none. The first usable of this and "reference"
   /// is taken.
   std::string fallback;
@@ -62,6 +65,8 @@ class Registry {
     std::vector<std::string> isa_levels;  ///< empty: there is nothing to choose
   };
   Choice choices(std::string_view name, const Options& options) const;
+  /// Those of the usable backend with the highest priority among those that have any, else null.
+  core::SumKernelsOf sum_kernels() const;
   /// The probes of all backends that are usable here.
   Probes probes() const;
 

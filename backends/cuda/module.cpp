@@ -41,7 +41,7 @@ api::Backend* create(const api::Options& options, api::Backend* fallback, core::
 
 extern "C" __attribute__((visibility("default"))) const isaribi::api::Module*
 isaribi_backend_module() {
-  static const isaribi::api::Module module{isaribi::api::kModuleAbi, isaribi::cuda::why_unusable,
+  static const isaribi::api::Module module{{isaribi::api::kModuleAbi, isaribi::cuda::why_unusable},
                                            isaribi::cuda::create};
   return &module;
 }

@@ -24,6 +24,6 @@ isaribi::api::Backend* create(const isaribi::api::Options& options, isaribi::api
 
 extern "C" __attribute__((visibility("default"))) const isaribi::api::Module*
 isaribi_backend_module() {
-  static const isaribi::api::Module module{isaribi::api::kModuleAbi, why_unusable, create};
+  static const isaribi::api::Module module{{isaribi::api::kModuleAbi, why_unusable}, create};
   return &module;
 }

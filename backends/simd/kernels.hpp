@@ -237,6 +237,12 @@ struct TriangleBlock {
   float* inverse;      ///< [n][kTriangle], 0 above the diagonal: of invert_triangle only
 };
 
+/// How elements travel as f32, bf16, f16, in this order; unaligned.
+struct WireKernels {
+  void (*narrow[3])(const void* x, void* wire, ptrdiff_t n);
+  void (*widen[3])(const void* wire, void* x, ptrdiff_t n);
+};
+
 /// Everything one ISA level offers.
 struct Kernels {
   const char* isa;
@@ -298,6 +304,11 @@ struct Kernels {
   double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
   void (*sgd)(const Sgd&);
   void (*adam)(const Adam&);
+
+  void (*add_f32)(void* y, const void* x, ptrdiff_t n);  ///< y += x, unaligned
+  void (*add_f64)(void* y, const void* x, ptrdiff_t n);
+  void (*add_i32)(void* y, const void* x, ptrdiff_t n);
+  WireKernels wire_f32, wire_f64;
 };
 
 const Kernels& avx2_kernels();

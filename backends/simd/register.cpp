@@ -9,6 +9,7 @@
 
 #include "backends/simd/backend.hpp"
 #include "backends/simd/peaks.hpp"
+#include "backends/simd/sums.hpp"
 
 namespace isaribi::simd {
 namespace {
@@ -42,6 +43,7 @@ void register_backend(api::Registry& registry) {
     return names;
   };
   entry.probes = peak_probes;
+  entry.sum_kernels = sum_kernels;
   registry.add(std::move(entry));
 }
 

@@ -128,7 +128,7 @@ comm::MachineModel MachineFile::model(const comm::Topology& topology) const {
                        : leaves == "socket" ? socket
                                             : inside;
     const comm::LinkCost cost{link.latency_s, per_byte(link), per_byte(link)};
-    machine.links.push_back({cost, cost, cost, cost});
+    machine.links.push_back({cost, cost, cost, cost, cost});
   }
   return machine;
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/sum_kernels.hpp"
 #include "core/tensor.hpp"
 
 namespace isaribi::comm {
@@ -94,6 +95,7 @@ struct Traffic {
 };
 
 class Communicator;
+class Gpus;
 /// What Communicator::reduce_scatter_v and all_gather_v ask of their arguments.
 /// @throws core::InternalError naming `call`
 void check_parts(std::string_view call, const Communicator& comm, const core::Tensor& all,
@@ -183,6 +185,11 @@ class Communicator {
   /// Local: held during every call of the groups of this runtime; whoever holds it is the only one
   /// who communicates. Null where MPI allows calls of the main thread only.
   virtual std::recursive_mutex* calls() = 0;
+  /// Local: the kernels by which plans of this runtime add and round, where they have some; null:
+  /// none (comm/allreduce/sums.hpp then has loops that run anywhere).
+  virtual core::SumKernelsOf kernels() const { return nullptr; }
+  /// Local: the GPUs of the ranks of this runtime; null: none.
+  virtual Gpus* gpus() const { return nullptr; }
   /// Local: holds calls(), if there is one, for a while that takes several calls.
   std::unique_lock<std::recursive_mutex> sole_caller();
 

@@ -164,6 +164,8 @@ class MpiCommunicator final : public Communicator {
   std::recursive_mutex* calls() override {
     return shared_->several_threads ? &shared_->calls : nullptr;
   }
+  core::SumKernelsOf kernels() const override { return shared_->kernels; }
+  Gpus* gpus() const override { return shared_->gpus; }
 
  private:
   Request do_start_reduce_scatter_v(core::Tensor all, std::vector<std::int64_t> counts,

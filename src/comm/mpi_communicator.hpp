@@ -15,6 +15,8 @@ namespace isaribi::comm {
 /// What all communicators of one runtime share.
 struct MpiShared {
   std::size_t piece_bytes = std::size_t{1} << 30;
+  core::SumKernelsOf kernels = nullptr;
+  Gpus* gpus = nullptr;
   std::atomic<CallBoard*> board{nullptr};
   bool several_threads = false;  ///< MPI allows calls of other threads, one at a time
   std::recursive_mutex calls;    ///< held during every call; recursive: calls are made of calls

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
-#include <type_traits>
 #include <utility>
 
+#include "comm/allreduce/sums.hpp"
 #include "core/timer.hpp"
 
 namespace isaribi::comm {
@@ -14,87 +14,23 @@ namespace {
 
 using core::DType;
 
-constexpr std::int64_t kWord = 4;  // f32 and f64 travel as words of this many bytes, unchanged
+constexpr std::int64_t kWord = 4;     // f32 and f64 travel as words of this many bytes, unchanged
+constexpr std::int64_t kBlock = 512;  // elements
 constexpr std::size_t kDefaultBucket = std::size_t{1} << 20;
 
 std::byte* bytes_of(const core::Tensor& t) {
   return static_cast<std::byte*>(t.raw());
 }
 
-/// Elements between the types a bucket may mix; `from` and `to` are packed, not aligned.
-template <typename From, typename To>
-void convert(const std::byte* from, std::byte* to, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    From x;
-    std::memcpy(&x, from + static_cast<std::size_t>(i) * sizeof(From), sizeof(From));
-    To y;
-    if constexpr (std::is_same_v<To, core::Half> || std::is_same_v<To, core::BFloat16>) {
-      y = To(static_cast<float>(x));
-    } else {
-      y = static_cast<To>(x);
-    }
-    std::memcpy(to + static_cast<std::size_t>(i) * sizeof(To), &y, sizeof(To));
-  }
-}
-
-void pack(const core::Tensor& tensor, DType wire, std::byte* to) {
-  const auto* from = static_cast<const std::byte*>(tensor.raw());
-  const std::int64_t n = tensor.count();
-  const bool wide = tensor.dtype() == DType::f64;
-  if (wire == tensor.dtype()) {
-    if (n > 0) std::memcpy(to, from, tensor.bytes());
-  } else if (wire == DType::f32) {
-    wide ? convert<double, float>(from, to, n) : convert<float, float>(from, to, n);
-  } else if (wire == DType::bf16) {
-    wide ? convert<double, core::BFloat16>(from, to, n)
-         : convert<float, core::BFloat16>(from, to, n);
-  } else if (wire == DType::f16) {
-    wide ? convert<double, core::Half>(from, to, n) : convert<float, core::Half>(from, to, n);
-  } else {
-    throw core::InternalError("OwnerReducer cannot send " + std::string(core::name_of(wire)));
-  }
-}
-
-template <typename Wire>
-void add_as(const std::byte* from, std::vector<double>& sum) {
-  for (std::size_t i = 0; i < sum.size(); ++i) {
-    Wire x;
-    std::memcpy(&x, from + i * sizeof(Wire), sizeof(Wire));
-    if constexpr (std::is_same_v<Wire, double>) {
-      sum[i] += x;
-    } else {
-      sum[i] += static_cast<double>(static_cast<float>(x));
-    }
-  }
-}
-
-void add_wire(DType wire, const std::byte* from, std::vector<double>& sum) {
-  switch (wire) {
-    case DType::f64:
-      return add_as<double>(from, sum);
-    case DType::f32:
-      return add_as<float>(from, sum);
-    case DType::bf16:
-      return add_as<core::BFloat16>(from, sum);
-    default:
-      return add_as<core::Half>(from, sum);
-  }
-}
-
-void store(const double* sum, const core::Tensor& to) {
-  if (to.dtype() == DType::f64) {
-    std::copy_n(sum, to.count(), to.data<double>());
-  } else {
-    std::transform(sum, sum + to.count(), to.data<float>(),
-                   [](double x) { return static_cast<float>(x); });
-  }
-}
-
-void widen(const core::Tensor& from, double* to) {
-  if (from.dtype() == DType::f64) {
-    std::copy_n(from.data<double>(), from.count(), to);
-  } else {
-    std::copy_n(from.data<float>(), from.count(), to);
+/// Adds `count` elements that came as `wire` to sums in f64.
+void add_wire(const core::SumKernels& kernels, DType wire, const std::byte* from, double* sum,
+              std::int64_t count) {
+  if (wire == DType::f64) return kernels.add(sum, from, count);
+  double wide[kBlock];
+  for (std::int64_t i = 0; i < count; i += kBlock) {
+    const std::int64_t n = std::min(kBlock, count - i);
+    kernels.widen(from + i * static_cast<std::int64_t>(core::size_of(wire)), wide, n);
+    kernels.add(sum + i, wide, n);
   }
 }
 
@@ -141,7 +77,8 @@ void OwnerReducer::flush() {
       core::Tensor({bucket.send_bytes[me] * static_cast<std::int64_t>(ranks)}, core::DType::u8);
   for (const Item& item : bucket.items) {
     std::int64_t& at = offset[static_cast<std::size_t>(item.owner)];
-    pack(item.tensor, item.wire, bytes_of(bucket.send) + at);
+    sum_kernels(item.tensor.dtype(), item.wire, comm_.kernels())
+        .narrow(item.tensor.raw(), bytes_of(bucket.send) + at, item.tensor.count());
     at += item.tensor.count() * static_cast<std::int64_t>(core::size_of(item.wire));
   }
   bucket.request = comm_.start_all_to_all_v(bucket.send, bucket.send_bytes, bucket.receive,
@@ -184,7 +121,8 @@ void OwnerReducer::send_along(std::vector<Item> items) {
   const core::Tensor mine = all.slice(at[me], {counts[me]});
   for (const Item& item : items) {
     std::int64_t& place = at[static_cast<std::size_t>(item.owner)];
-    widen(item.tensor, all.data<double>() + place);
+    sum_kernels(DType::f64, item.tensor.dtype(), comm_.kernels())
+        .widen(item.tensor.raw(), all.data<double>() + place, item.tensor.count());
     place += item.tensor.count();
   }
   bytes_sent_ += (total - counts[me]) * static_cast<std::int64_t>(core::size_of(wire));
@@ -197,6 +135,10 @@ void OwnerReducer::progress() {
   for (RoutedBucket& bucket : along_route_) bucket.request.test();
 }
 
+void OwnerReducer::write(const double* sum, const core::Tensor& to) const {
+  sum_kernels(DType::f64, to.dtype(), comm_.kernels()).narrow(sum, to.raw(), to.count());
+}
+
 // The parts of all ranks in rank order.
 void OwnerReducer::add_up(const Bucket& bucket) const {
   const int me = comm_.rank();
@@ -207,8 +149,9 @@ void OwnerReducer::add_up(const Bucket& bucket) const {
     if (item.owner != me) continue;
     sum.assign(static_cast<std::size_t>(item.tensor.count()), 0.0);
     for (int r = 0; r < comm_.size(); ++r)
-      add_wire(item.wire, bytes_of(bucket.receive) + r * mine + at, sum);
-    store(sum.data(), item.tensor);
+      add_wire(sum_kernels(DType::f64, item.wire, comm_.kernels()), item.wire,
+               bytes_of(bucket.receive) + r * mine + at, sum.data(), item.tensor.count());
+    write(sum.data(), item.tensor);
     at += item.tensor.count() * static_cast<std::int64_t>(core::size_of(item.wire));
   }
 }
@@ -225,7 +168,7 @@ void OwnerReducer::finish() {
     const double* sum = bucket.mine.data<double>();
     for (const Item& item : bucket.items) {
       if (item.owner != comm_.rank()) continue;
-      store(sum, item.tensor);
+      write(sum, item.tensor);
       sum += item.tensor.count();
     }
   }

@@ -67,6 +67,7 @@ class OwnerReducer {
   std::vector<Item> split_for_route();
   void send_along(std::vector<Item> items);
   void add_up(const Bucket& bucket) const;
+  void write(const double* sum, const core::Tensor& to) const;
 
   Communicator& comm_;
   std::size_t bucket_bytes_;

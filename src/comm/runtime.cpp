@@ -34,6 +34,8 @@ Runtime Runtime::mpi(int& argc, char**& argv, RuntimeOptions options) {
   }
   auto shared = std::make_shared<MpiShared>();
   shared->piece_bytes = options.piece_bytes;
+  shared->kernels = options.kernels;
+  shared->gpus = options.gpus;
   shared->several_threads = provided >= MPI_THREAD_SERIALIZED && !options.one_thread;
   return Runtime(make_mpi_communicator(MPI_COMM_WORLD, false, std::move(shared)), true);
 }

@@ -18,6 +18,10 @@ struct RuntimeOptions {
   std::size_t piece_bytes = std::size_t{1} << 30;
   /// As if the library allowed calls of the main thread only.
   bool one_thread = false;
+  /// What adds and rounds (Communicator::kernels).
+  core::SumKernelsOf kernels = nullptr;
+  /// Through which GPUs may sum (Communicator::gpus); must outlive the runtime.
+  Gpus* gpus = nullptr;
 };
 
 /// Threads: MPI_THREAD_SERIALIZED. The main thread communicates, beside it at most the thread that

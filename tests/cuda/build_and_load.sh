@@ -24,6 +24,15 @@ if ldd "$program" | grep -E 'libcu(da|blas|dart|solver)'; then
   echo "the executable links CUDA: it would not start on a login node"
   exit 1
 fi
+# NCCL, where CMake found it: two ranks are told why it cannot serve them (of two GPUs they would sum a buffer).
+if [ -f "$build/lib/isaribi/isaribi_nccl.so" ] && command -v mpirun >/dev/null; then
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  answer="$(mpirun --oversubscribe -np 2 "$program" allreduce --sizes 1M --plan nccl2 --check --output "" 2>&1)" || true
+  expect "no driver|no GPU|would use the GPU of rank 0|nccl2 +[0-9]" "$answer"
+  echo "NCCL: $(grep -oE 'no driver|no GPU|would use the GPU of rank 0|nccl2 .*' <<<"$answer" | head -n 1)"
+else
+  echo "NCCL: not built"
+fi
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
   "$program" selftest --backend=cuda
 else

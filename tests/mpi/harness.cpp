@@ -5,12 +5,9 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "comm/runtime.hpp"
-
 namespace isaribi::mpi_test {
 
-int run_cases(int argc, char** argv, const std::vector<Case>& cases) {
-  comm::RuntimeOptions options;
+int run_cases(int argc, char** argv, const std::vector<Case>& cases, comm::RuntimeOptions options) {
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--one-thread") options.one_thread = true;
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/runtime.hpp"
 
 namespace isaribi::mpi_test {
 
@@ -49,6 +50,7 @@ struct Case {
 
 /// Runs the cases in order on all ranks; "--piece-bytes N" and "--one-thread" set RuntimeOptions.
 /// Returns the exit code.
-int run_cases(int argc, char** argv, const std::vector<Case>& cases);
+int run_cases(int argc, char** argv, const std::vector<Case>& cases,
+              comm::RuntimeOptions options = {});
 
 }  // namespace isaribi::mpi_test

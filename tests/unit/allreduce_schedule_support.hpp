@@ -29,7 +29,7 @@ using Bytes = std::vector<std::byte>;
 class Simulation {
  public:
   Simulation(const Hierarchy& hierarchy, std::int64_t count, core::DType type, core::DType wire)
-      : sums_(type, wire) {
+      : sums_(type, wire, nullptr) {
     for (int r = 0; r < hierarchy.ranks(); ++r) {
       schedules_.push_back(comm::Scheduler(hierarchy, r).schedule(count));
     }
@@ -37,7 +37,7 @@ class Simulation {
   /// @param lengths of parts, in the order of hierarchy.part_order()
   Simulation(const Hierarchy& hierarchy, const std::vector<std::int64_t>& lengths,
              comm::Collective collective, core::DType type, core::DType wire)
-      : sums_(type, wire) {
+      : sums_(type, wire, nullptr) {
     for (int r = 0; r < hierarchy.ranks(); ++r) {
       schedules_.push_back(comm::Scheduler(hierarchy, r).schedule(lengths, collective));
     }

@@ -260,6 +260,14 @@ TEST_CASE("a plan that does not fit the machine is refused with a reason") {
         "plan shared4-ring2: level shared4 joins ranks of several nodes, which share no memory");
   CHECK(why(nodes, "shared2-mpi4", narrow) ==
         "plan shared2-mpi4: level mpi4 is of the library, which cannot send bf16");
+  CHECK(why(nodes, "nccl2-direct4", std::nullopt).find("nccl2 needs a GPU of its own") !=
+        std::string::npos);
+  Topology gpus = nodes;
+  gpus.why_no_gpus.clear();
+  CHECK(why(gpus, "nccl2-direct4", narrow).empty());
+  CHECK(why(gpus, "nccl8", std::nullopt).empty());
+  CHECK(why(gpus, "nccl2-nccl4", narrow) ==
+        "plan nccl2-nccl4: level nccl4 is of NCCL, which cannot send bf16");
   CHECK(why(uneven, "shared2-mpi4", std::nullopt).find("are uneven") != std::string::npos);
   CHECK(why(uneven, "shared2-ring4", std::nullopt).empty());
   CHECK(why(nodes, "shared2-ring2", std::nullopt).find("apart") != std::string::npos);

@@ -201,7 +201,7 @@ TEST_CASE("modules say why they cannot be used") {
   CHECK(contains(why_unusable("isaribi_module_no_driver.so"), "libcuda_absent.so"));
   CHECK(contains(why_unusable("isaribi_module_other_abi.so"), "another version"));
   CHECK(contains(why_unusable("isaribi_module_refuses.so"), "built, not usable here: no GPU"));
-  CHECK(contains(why_unusable("isaribi_module_no_entry.so"), "not a backend module"));
+  CHECK(contains(why_unusable("isaribi_module_no_entry.so"), "not a module of isaribi"));
   const std::string garbage = kModules + "/isaribi_garbage.so";
   std::ofstream(garbage) << "not a shared object";
   CHECK(contains(why_unusable("isaribi_garbage.so"), "cannot be opened"));

@@ -12,6 +12,7 @@
 #include "backends/simd/isa/gemm_tile.hpp"
 #include "backends/simd/isa/passes.hpp"
 #include "backends/simd/isa/pooling.hpp"
+#include "backends/simd/isa/sums.hpp"
 #include "backends/simd/isa/triangle.hpp"
 #include "backends/simd/isa/weight_tile.hpp"
 #include "backends/simd/kernels.hpp"
@@ -62,6 +63,11 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.dot = dot;
   k.sgd = sgd;
   k.adam = adam;
+  k.add_f32 = add_to<AnyFloat>;
+  k.add_f64 = add_to<AnyDouble>;
+  k.add_i32 = add_to<AnyInt>;
+  k.wire_f32 = wire_kernels<float>();
+  k.wire_f64 = wire_kernels<double>();
   return k;
 }
 

@@ -128,4 +128,27 @@ inline vf v_from_doubles(const double* p) {
                               _mm256_cvtpd_ps(_mm256_loadu_pd(p + 4)), 1);
 }
 
+/// kLanes elements of 16 bits; to nearest even, a NaN stays one and becomes quiet.
+inline vf v_from_bf16(const void* p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(
+      _mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))), 16));
+}
+inline void v_to_bf16(void* p, vf a) {
+  const vi bits = _mm256_castps_si256(a), high = _mm256_srli_epi32(bits, 16);
+  const vi odd = _mm256_and_si256(high, i_set(1));
+  const vi near =
+      _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, i_set(0x7fff)), odd), 16);
+  const vi quiet = _mm256_or_si256(high, i_set(0x40));
+  const vi nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+  const vi out = _mm256_blendv_epi8(near, quiet, nan);
+  const vi packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(out, out), 0x08);
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+}
+inline vf v_from_f16(const void* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+}
+inline void v_to_f16(void* p, vf a) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+
 }  // namespace

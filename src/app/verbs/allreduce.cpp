@@ -217,7 +217,7 @@ void add_allreduce(CLI::App& app, Command& chosen) {
   verb->add_option(
       "--plan", options->plans,
       "Only this plan, and the library; may be given several times: levels innermost "
-      "first, ring, direct, shared or mpi with the number of members, then the bytes of a "
+      "first, ring, direct, shared, mpi or nccl with the number of members, then the bytes of a "
       "segment: direct2-ring4/1M");
   verb->add_option("--collective", options->collective,
                    "all_reduce (default); reduce_scatter or all_gather: named plans one way only, "

@@ -35,14 +35,15 @@ struct LinkCost {
 /// that one rank sends where there is no smaller one, else those that leave a smaller domain, all
 /// its ranks together.
 struct LinkModel {
-  LinkCost ring = {}, direct = {}, shared = {}, library = {};
+  LinkCost ring = {}, direct = {}, shared = {}, library = {}, nccl = {};
   const LinkCost& of(Exchange e) const { return this->*member(e); }
   LinkCost& of(Exchange e) { return this->*member(e); }
 
  private:
   static constexpr LinkCost LinkModel::*member(Exchange e) {
     constexpr LinkCost LinkModel::*all[] = {&LinkModel::ring, &LinkModel::direct,
-                                            &LinkModel::shared, &LinkModel::library};
+                                            &LinkModel::shared, &LinkModel::library,
+                                            &LinkModel::nccl};
     return all[static_cast<std::size_t>(e)];
   }
 };
@@ -62,10 +63,10 @@ struct StageLoad {
   int network = 0;           ///< the first link between nodes; index into MachineModel::links
   double port = 0;           ///< sent by one rank
   std::vector<double> door;  ///< out of the fullest domain of each kind
-  /// What one message carries. The library may send all that a member holds at once.
+  /// What one message carries. A black box may send all that a member holds at once.
   double message() const {
     if (rounds == 0) return 0;
-    return exchange == Exchange::library ? port * (rounds + 1) / rounds : port / rounds;
+    return is_black_box(exchange) ? port * (rounds + 1) / rounds : port / rounds;
   }
 };
 /// By level.

@@ -40,6 +40,8 @@ std::string_view name_of(Exchange exchange) {
       return "direct";
     case Exchange::shared:
       return "shared";
+    case Exchange::nccl:
+      return "nccl";
     default:
       return "mpi";
   }
@@ -88,6 +90,15 @@ RankOrder RankOrder::flat(int ranks) {
   return order;
 }
 
+std::int64_t largest_segment(const std::vector<HierarchyLevel>& levels) {
+  std::int64_t most = std::int64_t{1} << 29;  // MPI counts are int
+  for (const HierarchyLevel& level : levels) {
+    if (level.exchange == Exchange::shared) most = std::min(most, kLargestSharedSegment);
+    if (level.exchange == Exchange::nccl) most = std::min(most, kLargestNcclSegment);
+  }
+  return most;
+}
+
 Hierarchy::Hierarchy(const RankOrder& order, const std::vector<HierarchyLevel>& levels)
     : order_(order.ranks), position_(order.ranks.size()), levels_(levels) {
   for (std::size_t i = 0; i < order_.size(); ++i) {
@@ -127,7 +138,7 @@ Hierarchy::Hierarchy(const RankOrder& order, const std::vector<HierarchyLevel>& 
                            "the sizes multiply to the number of ranks, or more");
   }
   for (int l = 0; l < this->levels(); ++l) {
-    if (level(l).exchange == Exchange::library) check_even(l);
+    if (is_black_box(level(l).exchange)) check_even(l);
   }
 }
 

@@ -19,13 +19,20 @@ enum class Exchange : std::uint8_t {
   direct,   ///< one round, everyone with everyone; summed by a fixed binary tree over members
   shared,   ///< as direct, through memory that the ranks of a node share
   library,  ///< by the collectives of the MPI library, written "mpi"
+  nccl,     ///< by those of NCCL, between the GPUs of the ranks
 };
 inline constexpr Exchange kExchanges[] = {Exchange::ring, Exchange::direct, Exchange::shared,
-                                          Exchange::library};
+                                          Exchange::library, Exchange::nccl};
+/// Somebody else's collectives: groups of one size, elements of the type of the buffer, and an
+/// order of additions that is not known.
+constexpr bool is_black_box(Exchange exchange) {
+  return exchange == Exchange::library || exchange == Exchange::nccl;
+}
 std::string_view name_of(Exchange exchange);
 /// Bytes of a segment that goes through a shared level; a rank shares 2 x window times as much for
-/// each such level.
+/// each such level. Likewise on the GPU, and page-locked beside it, for a level of NCCL.
 inline constexpr std::int64_t kLargestSharedSegment = std::int64_t{1} << 20;
+inline constexpr std::int64_t kLargestNcclSegment = std::int64_t{16} << 20;
 
 /// One level as written: groups of at most `size` members of the level below.
 struct HierarchyLevel {
@@ -37,6 +44,8 @@ struct HierarchyLevel {
 /// "direct2-ring4": innermost first. @throws core::UsageError for anything else.
 std::vector<HierarchyLevel> parse_levels(std::string_view text);
 std::string to_text(const std::vector<HierarchyLevel>& levels);
+/// Bytes of a segment that can go along all levels.
+std::int64_t largest_segment(const std::vector<HierarchyLevel>& levels);
 
 /// Where ranks sit, as far as grouping cares: ranks in machine order (neighbours are close), and
 /// the groups they naturally form, innermost first. domains[d][i] numbers the domain of the i-th
@@ -64,11 +73,12 @@ class Hierarchy {
   /// members, unless `size` exceeds what any such domain has: then that kind of domain is ignored
   /// from there on ("ring8" on nodes of 4 is a flat ring).
   /// @throws core::UsageError when the levels do not end in one group of all ranks, or a level of
-  /// the library has uneven groups, or stands on such.
+  /// the library or of NCCL has uneven groups, or stands on such.
   Hierarchy(const RankOrder& order, const std::vector<HierarchyLevel>& levels);
 
   int ranks() const { return static_cast<int>(order_.size()); }
   int levels() const { return static_cast<int>(levels_.size()); }
+  const std::vector<HierarchyLevel>& all_levels() const { return levels_; }
   const HierarchyLevel& level(int l) const { return levels_[static_cast<std::size_t>(l)]; }
   const std::vector<Group>& groups(int l) const { return groups_[static_cast<std::size_t>(l)]; }
   /// Number of the group of a position at level l.
@@ -88,7 +98,7 @@ class Hierarchy {
 
   /// Two hierarchies with equal signatures add up in the same order, and so give the same bits
   /// however buffers are cut; 0 where the order depends on the element (a ring of more than two) or
-  /// is not known (more than two in the library).
+  /// is not known (more than two in the library, or in NCCL).
   std::uint64_t sum_signature() const;
 
  private:

@@ -8,7 +8,31 @@
 
 namespace isaribi::comm {
 
-LibraryExchange::LibraryExchange(Communicator& comm, const Hierarchy& hierarchy, Leave leave)
+namespace {
+
+class MpiCollectives final : public Collectives {
+ public:
+  explicit MpiCollectives(std::unique_ptr<Communicator> group) : group_(std::move(group)) {}
+  Request start_all_reduce(core::Tensor in_place) override {
+    return group_->start_all_reduce(std::move(in_place), ReduceOp::sum);
+  }
+  Request start_reduce_scatter_v(core::Tensor all, std::span<const std::int64_t> counts,
+                                 core::Tensor mine) override {
+    return group_->start_reduce_scatter_v(std::move(all), counts, std::move(mine));
+  }
+  Request start_all_gather_v(core::Tensor mine, std::span<const std::int64_t> counts,
+                             core::Tensor all) override {
+    return group_->start_all_gather_v(std::move(mine), counts, std::move(all));
+  }
+
+ private:
+  std::unique_ptr<Communicator> group_;
+};
+
+}  // namespace
+
+LibraryExchange::LibraryExchange(Communicator& comm, const Hierarchy& hierarchy, Exchange exchange,
+                                 const GroupRoom& room, Leave leave)
     : StageExchange(std::move(leave)),
       levels_(hierarchy.levels()),
       lanes_(static_cast<std::size_t>(2 * hierarchy.levels())) {
@@ -16,12 +40,19 @@ LibraryExchange::LibraryExchange(Communicator& comm, const Hierarchy& hierarchy,
   // rank meets all those that it ever meets.
   const Schedule schedule =
       Scheduler(hierarchy, comm.rank()).schedule(std::int64_t{hierarchy.ranks()});
+  const int on_node = exchange == Exchange::nccl ? comm.split_node()->rank() : 0;
   for (const Stage& stage : schedule.stages) {
     members_.emplace_back();
-    if (stage.exchange != Exchange::library) continue;
+    if (stage.exchange != exchange) continue;
     int first = comm.rank();
     for (const Message& m : stage.sends) first = std::min(first, m.peer);
-    members_.back() = comm.split(first, stage.me);
+    std::unique_ptr<Communicator> group = comm.split(first, stage.me);
+    if (group->size() == 1) continue;  // which never enters
+    if (exchange == Exchange::nccl) {
+      members_.back() = gpu_collectives(*group, on_node, room);
+    } else {
+      members_.back() = std::make_unique<MpiCollectives>(std::move(group));
+    }
   }
 }
 
@@ -50,11 +81,11 @@ Request LibraryExchange::start(Run& run) {
   const core::DType type = run.operation->buffer.dtype();
   std::byte* data = run.sums().at(run.data, begin);
   const core::Tensor all = core::Tensor::borrow(data, {count}, type);
-  Communicator& comm = *members_[run.index];
-  if (both && is_outermost(stage)) return comm.start_all_reduce(all, ReduceOp::sum);
+  Collectives& members = *members_[run.index];
+  if (both && is_outermost(stage)) return members.start_all_reduce(all);
   const core::Tensor part = all.slice(mine, {counts[static_cast<std::size_t>(stage.me)]});
-  return stage.gather ? comm.start_all_gather_v(part, counts, all)
-                      : comm.start_reduce_scatter_v(all, counts, part);
+  return stage.gather ? members.start_all_gather_v(part, counts, all)
+                      : members.start_reduce_scatter_v(all, counts, part);
 }
 
 bool LibraryExchange::busy() const {

@@ -45,10 +45,12 @@ std::vector<std::vector<int>> merged(const Topology& topology) {
   return all;
 }
 
-bool comes_together(const RankOrder& order, const std::vector<int>& sizes, Exchange outermost) {
+/// Whether levels of these sizes make a hierarchy whose level `l` is done by `exchange`.
+bool comes_together(const RankOrder& order, const std::vector<int>& sizes, std::size_t l,
+                    Exchange exchange) {
   std::vector<HierarchyLevel> levels;
   for (const int size : sizes) levels.push_back({Exchange::direct, size});
-  levels.back().exchange = outermost;
+  levels[l].exchange = exchange;
   try {
     const Hierarchy fits(order, levels);
     return true;
@@ -68,12 +70,12 @@ struct LevelChoice {
 };
 
 /// The exchanges that each level may use: two members directly, which is the same as a ring; shared
-/// memory inside a node; the library outermost, between nodes, and not alone, which would be its
-/// own allreduce. None where the levels do not come together: sizes are those of the largest
-/// domains, and smaller ones may not fit them.
+/// memory inside a node; NCCL where ranks have GPUs; the library outermost, between nodes, and not
+/// alone, which would be its own allreduce. None where the levels do not come together: sizes are
+/// those of the largest domains, and smaller ones may not fit them.
 std::vector<LevelChoice> choices_of(const Topology& topology, const std::vector<int>& sizes,
                                     bool messages_only) {
-  if (sizes.empty() || !comes_together(topology.order, sizes, Exchange::direct)) return {};
+  if (sizes.empty() || !comes_together(topology.order, sizes, 0, Exchange::direct)) return {};
   std::vector<HierarchyLevel> levels;
   for (const int size : sizes) levels.push_back({Exchange::direct, size});
   const Hierarchy hierarchy(topology.order, levels);
@@ -84,10 +86,13 @@ std::vector<LevelChoice> choices_of(const Topology& topology, const std::vector<
     std::vector<Exchange>& exchanges = all.back().exchanges;
     if (size > 2) exchanges.push_back(Exchange::ring);
     if (messages_only) continue;
+    const auto at = static_cast<std::size_t>(l);
+    if (topology.why_no_gpus.empty() && comes_together(topology.order, sizes, at, Exchange::nccl))
+      exchanges.push_back(Exchange::nccl);
     if (!all.back().between_nodes) {
       exchanges.push_back(Exchange::shared);
     } else if (l > 0 && l + 1 == hierarchy.levels() &&
-               comes_together(topology.order, sizes, Exchange::library)) {
+               comes_together(topology.order, sizes, at, Exchange::library)) {
       exchanges.push_back(Exchange::library);
     }
   }
@@ -192,8 +197,13 @@ void check_plan(const Topology& topology, const PlanChoice& plan, std::optional<
       refuse(l, " joins ranks of several nodes, which share no memory",
              "shared levels come first and end inside a node");
     }
-    if (exchange == Exchange::library && wire && l >= first_wire_level(topology, hierarchy)) {
-      refuse(l, " is of the library, which cannot send " + std::string(core::name_of(*wire)),
+    if (exchange == Exchange::nccl && !topology.why_no_gpus.empty()) {
+      refuse(l, " needs a GPU of its own on every rank: " + topology.why_no_gpus,
+             "NCCL comes with -DISARIBI_CUDA=ON, see README; ring, direct and shared need no GPU");
+    }
+    if (is_black_box(exchange) && wire && l >= first_wire_level(topology, hierarchy)) {
+      const std::string whose = exchange == Exchange::nccl ? "NCCL" : "the library";
+      refuse(l, " is of " + whose + ", which cannot send " + std::string(core::name_of(*wire)),
              "ring and direct can");
     }
   }

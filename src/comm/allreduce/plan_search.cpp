@@ -35,7 +35,7 @@ bool has(const std::vector<HierarchyLevel>& levels, Exchange exchange) {
 std::int64_t segment_bytes(const std::vector<HierarchyLevel>& levels, std::int64_t bytes,
                            std::int64_t segments) {
   const std::int64_t each = (bytes + segments - 1) / segments;
-  if (has(levels, Exchange::shared) && each > kLargestSharedSegment) return kLargestSharedSegment;
+  if (each > largest_segment(levels)) return largest_segment(levels);
   return segments == 1 ? 0 : each;
 }
 
@@ -51,7 +51,7 @@ std::vector<HierarchyLevel> alike(const std::vector<int>& sizes, Exchange exchan
 PlanSearch::PlanSearch(Topology topology, SearchOptions options)
     : topology_(std::move(topology)), options_(std::move(options)) {
   model_.links.assign(topology_.kinds.size() + 1,
-                      {kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess});
+                      {kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess});
   if (topology_.ranks() < 2 || options_.sizes.empty()) return;
   list_plans();
   const auto fewest =
@@ -94,23 +94,25 @@ bool PlanSearch::allowed(const std::vector<HierarchyLevel>& levels) const {
 }
 
 // The levels of the machine, then all ranks as one level, by ring and by direct exchange: large
-// buffers whole and in few and many segments, small ones for the latency. Then memory of a node
-// and the library, where they may stand.
+// buffers whole and in few and many segments, small ones for the latency. Then memory of a node and
+// the library, where they may stand; where there are GPUs, these before all else.
 void PlanSearch::list_calibration() {
   const auto [least, most] = std::minmax_element(options_.sizes.begin(), options_.sizes.end());
   const std::vector<int> natural = topology_.shape();
   for (const std::vector<int>& sizes : {natural, std::vector<int>{topology_.ranks()}}) {
     const std::vector<HierarchyLevel> ring = alike(sizes, Exchange::ring),
                                       direct = alike(sizes, Exchange::direct);
+    std::vector<HierarchyLevel> shared = direct, library = direct, nccl = direct;
+    shared.front().exchange = Exchange::shared;
+    library.back().exchange = Exchange::library;
+    nccl.front().exchange = Exchange::nccl;
+    for (const std::int64_t segments : {16, 1}) add_calibration(nccl, *most, segments);
     for (const std::int64_t segments : {16, 1, 8}) {
       add_calibration(ring, *most, segments);
       add_calibration(direct, *most, segments);
     }
     add_calibration(ring, *least, 16);
     add_calibration(direct, *least, 4);
-    std::vector<HierarchyLevel> shared = direct, library = direct;
-    shared.front().exchange = Exchange::shared;
-    library.back().exchange = Exchange::library;
     for (const auto& levels : {shared, library}) {
       for (const std::int64_t segments : {16, 1}) add_calibration(levels, *most, segments);
       add_calibration(levels, *least, 4);
@@ -209,7 +211,7 @@ void PlanSearch::fit() {
 // node were much faster.
 void PlanSearch::guess_rates() {
   model_.links.assign(topology_.kinds.size() + 1,
-                      {kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess});
+                      {kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess, kFirstGuess});
   // Links to what is fastest: all within a node, or, with one node, all but the outermost one.
   const auto near =
       std::min(static_cast<std::size_t>(topology_.kinds_within_node()), topology_.kinds.size());

@@ -11,8 +11,8 @@
 namespace isaribi::comm {
 
 struct ScheduleOptions {
-  /// Bytes of a segment as long as it travels in its own type; 0: one segment (2^29 bytes at most;
-  /// kLargestSharedSegment with a shared level).
+  /// Bytes of a segment as long as it travels in its own type; 0: one segment (largest_segment of
+  /// the levels at most).
   std::int64_t segment_bytes = 0;
   /// Segments that may be in the same stage at once on one rank.
   int window = 2;

@@ -21,11 +21,11 @@ namespace isaribi::comm {
 
 /// A buffer on its way.
 struct Operation {
-  /// `first_narrow`: the level from which on it travels as `wire`.
-  Operation(core::Tensor b, core::DType wire, int first_narrow)
+  /// `first_narrow`: the level from which on it travels as `wire`; `fast`: Communicator::kernels().
+  Operation(core::Tensor b, core::DType wire, int first_narrow, core::SumKernelsOf fast)
       : buffer(std::move(b)),
-        wide(buffer.dtype(), buffer.dtype()),
-        narrow(buffer.dtype(), wire),
+        wide(buffer.dtype(), buffer.dtype(), fast),
+        narrow(buffer.dtype(), wire, fast),
         first_narrow_level(first_narrow) {}
   const StageSums& sums(const Stage& stage) const {
     return stage.level < first_narrow_level ? wide : narrow;

@@ -11,19 +11,17 @@
 #include <utility>
 
 #include "comm/allreduce/announcement.hpp"
-#include "comm/allreduce/library_exchange.hpp"
 #include "comm/allreduce/memory_pool.hpp"
 #include "comm/allreduce/message_exchange.hpp"
 #include "comm/allreduce/message_queue.hpp"
 #include "comm/allreduce/schedule.hpp"
 #include "comm/allreduce/schedule_run.hpp"
-#include "comm/allreduce/shared_exchange.hpp"
+#include "comm/allreduce/stage_exchanges.hpp"
 #include "core/timer.hpp"
 
 namespace isaribi::comm {
 namespace {
 
-constexpr std::int64_t kLargestSegment = std::int64_t{1} << 29;  // bytes: MPI counts are int
 constexpr std::size_t kKeptSchedules = 64;
 /// Seconds that a rank with an error waits to learn the reason, and that one whose neighbour has
 /// begun leaves to a rank that can name the one who has not.
@@ -50,13 +48,9 @@ struct ScheduleRunner::Impl {
         hosts(comm->all_gather_strings(comm->host())),
         lanes(static_cast<std::size_t>(2 * hierarchy.levels())),
         sent(static_cast<std::size_t>(hierarchy.levels()), 0),
-        copies(*options.memory) {
-    make_exchanges();
-  }
+        copies(*options.memory),
+        exchanges(*comm, hierarchy, options, queue, [this](Run& run) { leave(run); }) {}
 
-  void make_exchanges();
-  template <typename Kind, typename... Arguments>
-  StageExchange* add_exchange(Arguments&&... arguments);
   std::shared_ptr<Operation> start(core::Tensor buffer, core::Tensor residual);
   std::shared_ptr<Operation> start(Collective collective, core::Tensor all, Parts parts);
   std::shared_ptr<Operation> make_operation(core::Tensor buffer) const;
@@ -94,53 +88,11 @@ struct ScheduleRunner::Impl {
   std::vector<Lane> lanes;         ///< by stage
   std::vector<std::int64_t> sent;  ///< bytes, by level
   MemoryPool copies;               ///< of segments of parts
-  std::vector<std::unique_ptr<StageExchange>> exchanges;
-  std::vector<StageExchange*> exchange_of_level;
+  StageExchanges exchanges;
   std::deque<std::unique_ptr<Run>> runs;              ///< in order
   std::deque<std::shared_ptr<Operation>> operations;  ///< unfinished
-  std::int64_t largest_segment = 0;                   ///< bytes
   std::int64_t next_operation = 0, next_segment = 0, moves = 0;
 };
-
-template <typename Kind, typename... Arguments>
-StageExchange* ScheduleRunner::Impl::add_exchange(Arguments&&... arguments) {
-  const auto next = [this](Run& run) { leave(run); };
-  exchanges.push_back(std::make_unique<Kind>(std::forward<Arguments>(arguments)..., next));
-  return exchanges.back().get();
-}
-
-void ScheduleRunner::Impl::make_exchanges() {
-  largest_segment = options.segment_bytes > 0 ? std::min(options.segment_bytes, kLargestSegment)
-                                              : kLargestSegment;
-  const auto has = [&](Exchange exchange) {
-    for (int l = 0; l < hierarchy.levels(); ++l) {
-      if (hierarchy.level(l).exchange == exchange) return true;
-    }
-    return false;
-  };
-  StageExchange* messages =
-      add_exchange<MessageExchange>(queue, *options.memory, 2 * hierarchy.levels());
-  StageExchange *shared = nullptr, *library = nullptr;
-  if (has(Exchange::shared)) {
-    largest_segment = std::min(largest_segment, kLargestSharedSegment);
-    // Segments may be uneven, and those of parts hold an element of each rank at least.
-    const std::int64_t room = largest_segment + std::int64_t{sizeof(double)} * hierarchy.ranks();
-    shared = add_exchange<SharedExchange>(*comm, hierarchy, room, options.window);
-  }
-  if (has(Exchange::library)) library = add_exchange<LibraryExchange>(*comm, hierarchy);
-  for (int l = 0; l < hierarchy.levels(); ++l) {
-    const Exchange exchange = hierarchy.level(l).exchange;
-    if (exchange == Exchange::library && options.wire && l >= options.first_wire_level) {
-      throw core::UsageError("hierarchy \"" + hierarchy.text() + "\": the library cannot send " +
-                                 std::string(core::name_of(*options.wire)) + " at level " +
-                                 to_text({hierarchy.level(l)}),
-                             "ring and direct can");
-    }
-    exchange_of_level.push_back(exchange == Exchange::shared    ? shared
-                                : exchange == Exchange::library ? library
-                                                                : messages);
-  }
-}
 
 std::shared_ptr<const Schedule> ScheduleRunner::Impl::schedule_of(std::int64_t count) {
   if (schedules.size() > kKeptSchedules) schedules.clear();
@@ -160,7 +112,8 @@ std::shared_ptr<const Schedule> ScheduleRunner::Impl::schedule_of(
 std::shared_ptr<Operation> ScheduleRunner::Impl::make_operation(core::Tensor buffer) const {
   const core::DType type = buffer.dtype();
   const core::DType wire = options.wire && type != core::DType::i32 ? *options.wire : type;
-  auto operation = std::make_shared<Operation>(std::move(buffer), wire, options.first_wire_level);
+  auto operation = std::make_shared<Operation>(std::move(buffer), wire, options.first_wire_level,
+                                               comm->kernels());
   operation->mine.count = operation->buffer.count();
   operation->mine.type = static_cast<std::int64_t>(type);
   return operation;
@@ -171,9 +124,8 @@ std::shared_ptr<Operation> ScheduleRunner::Impl::start(core::Tensor buffer, core
   operation->residual = std::move(residual);
   begin(operation);
   const auto width = static_cast<std::int64_t>(core::size_of(buffer.dtype()));
-  const std::int64_t count = buffer.count();
-  const std::int64_t segments =
-      std::max<std::int64_t>((count * width + largest_segment - 1) / largest_segment, 1);
+  const std::int64_t count = buffer.count(), largest = exchanges.largest_segment();
+  const std::int64_t segments = std::max<std::int64_t>((count * width + largest - 1) / largest, 1);
   for (std::int64_t s = 0; s < segments; ++s) {
     const std::int64_t first = count / segments * s + std::min(s, count % segments);
     const std::int64_t length = count / segments + (s < count % segments ? 1 : 0);
@@ -261,7 +213,7 @@ void ScheduleRunner::Impl::enter(Run& run) {
     sent[static_cast<std::size_t>(stage.level)] += run.sums().wire_bytes(m.end - m.begin);
   }
   if (stage.rounds == 0) return leave(run);  // alone in its group, or the other way
-  exchange_of_level[static_cast<std::size_t>(stage.level)]->enter(run);
+  exchanges.of(stage.level).enter(run);
 }
 
 void ScheduleRunner::Impl::leave(Run& run) {
@@ -296,10 +248,9 @@ void ScheduleRunner::Impl::open_doors() {
 
 void ScheduleRunner::Impl::progress(bool block) {
   try {
-    const bool busy = std::any_of(exchanges.begin(), exchanges.end(),
-                                  [](const auto& exchange) { return exchange->busy(); });
+    const bool busy = exchanges.busy();
     bool moved = queue.progress(block && !busy);
-    for (const auto& exchange : exchanges) moved = exchange->progress() || moved;
+    moved = exchanges.progress() || moved;
     if (moved) {
       ++moves;
       open_doors();
@@ -423,7 +374,7 @@ Request ScheduleRunner::start(Collective collective, core::Tensor all,
   std::vector<int> order;
   for (const int p : impl_->hierarchy.part_order()) order.push_back(impl_->hierarchy.rank_at(p));
   Parts parts(all, counts, std::move(mine), std::move(order), impl_->comm->rank(),
-              impl_->largest_segment);
+              impl_->exchanges.largest_segment());
   return Request(
       std::make_unique<Pending>(impl_, impl_->start(collective, std::move(all), std::move(parts))));
 }

@@ -27,8 +27,8 @@ void keep_residual(const void* sum, const void* rounded, float* residual, std::i
 
 }  // namespace
 
-StageSums::StageSums(core::DType type, core::DType wire)
-    : kernels_(sum_kernels(type, wire)),
+StageSums::StageSums(core::DType type, core::DType wire, core::SumKernelsOf fast)
+    : kernels_(sum_kernels(type, wire, fast)),
       width_(static_cast<std::int64_t>(core::size_of(type))),
       wire_width_(static_cast<std::int64_t>(core::size_of(wire))),
       narrow_(wire != type),

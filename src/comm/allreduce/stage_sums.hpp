@@ -19,8 +19,8 @@ struct Slot {
 
 class StageSums {
  public:
-  /// Buffers of `type` that travel as `wire`.
-  StageSums(core::DType type, core::DType wire);
+  /// Buffers of `type` that travel as `wire`, by sum_kernels(type, wire, fast).
+  StageSums(core::DType type, core::DType wire, core::SumKernelsOf fast);
 
   /// Adds the slots of one round to `buffer` (its first element) on the way down: those of a ring
   /// as they come; of a direct exchange all members' parts by a binary tree, neighbours first, this
@@ -49,7 +49,7 @@ class StageSums {
 
   void put_out_block(const std::byte* from, std::byte* to, std::int64_t n, float* residual) const;
 
-  SumKernels kernels_;
+  core::SumKernels kernels_;
   std::int64_t width_, wire_width_;
   bool narrow_, f64_;
 };

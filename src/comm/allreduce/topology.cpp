@@ -64,16 +64,25 @@ bool nests(const Kind& inner, const Kind& outer) {
   return true;
 }
 
+/// All parts of nodes that kinds may be made of.
+constexpr std::size_t kParts = kNodeParts.size() + 1;
+std::string name_of_part(std::size_t k) {
+  return k < kNodeParts.size() ? kNodeParts[k] : "group of linked GPUs";
+}
+int part_of(const Place& place, std::size_t k) {
+  return k < kNodeParts.size() ? place.parts[k] : place.gpu.group;
+}
+
 /// Those parts of nodes that every rank knows and that tell more than nodes do, each one nested in
 /// the next: the finest first.
 std::vector<Kind> kinds_in_nodes(const std::vector<Place>& places, int hosts) {
   std::vector<Kind> kinds, nested;
-  for (std::size_t k = 0; k < kNodeParts.size(); ++k) {
-    Kind kind{kNodeParts[k], {}, 0};
+  for (std::size_t k = 0; k < kParts; ++k) {
+    Kind kind{name_of_part(k), {}, 0};
     Numbering numbers;
     for (const Place& p : places) {
-      if (p.parts[k] < 0) break;
-      kind.domain_of.push_back(numbers.of(p.host + " " + std::to_string(p.parts[k])));
+      if (part_of(p, k) < 0) break;
+      kind.domain_of.push_back(numbers.of(p.host + " " + std::to_string(part_of(p, k))));
     }
     kind.domains = numbers.size();
     if (kind.domain_of.size() == places.size() && kind.domains > hosts) kinds.push_back(kind);
@@ -86,6 +95,19 @@ std::vector<Kind> kinds_in_nodes(const std::vector<Place>& places, int hosts) {
     nested.push_back(std::move(kind));
   }
   return nested;
+}
+
+/// Why not every rank has a GPU of its own; empty: every one has.
+std::string why_no_gpus(const std::vector<Place>& places) {
+  std::map<std::string, std::size_t> owner;
+  for (std::size_t r = 0; r < places.size(); ++r) {
+    const Place& p = places[r];
+    const std::string who = "rank " + std::to_string(r) + " on " + p.host;
+    if (p.gpu.name.empty()) return who + ": " + p.gpu.why_none;
+    const auto [first, alone] = owner.emplace(p.host + " " + p.gpu.name, r);
+    if (!alone) return who + " would use the GPU of rank " + std::to_string(first->second);
+  }
+  return "";
 }
 
 /// "s0.s4" of SLURM_TOPOLOGY_ADDR=s0.s4.node7: the switches above this node.
@@ -138,8 +160,9 @@ std::string Topology::description() const {
   for (std::size_t d = 0; d < kinds.size(); ++d) {
     text << (d == 0 ? ": up to " : ", ") << sizes[d] << " " << below << " "
          << with_article(kinds[d]);
-    below = kinds[d] + "s";
+    below = kinds[d].starts_with("group") ? "groups" : kinds[d] + "s";
   }
+  if (why_no_gpus.empty()) text << (kinds.empty() ? ": " : ", ") << "each rank with a GPU";
   return text.str();
 }
 
@@ -168,6 +191,7 @@ Topology arrange(const std::vector<Place>& places) {
     });
   }
   topology.node_of = along(order, host.domain_of);
+  topology.why_no_gpus = why_no_gpus(places);
   std::vector<int> below;
   for (const Kind& kind : kinds) {
     const std::vector<int> domain = along(order, kind.domain_of);
@@ -200,6 +224,8 @@ Topology discover_topology(Communicator& comm,
   const std::string rack = listed != rack_of_host.end() ? listed->second : switch_of_this_node();
   std::ostringstream mine;
   mine << rack << '\n' << host;  // a line each: no name has several
+  const Gpu gpu = gpu_of_this_rank(comm);
+  mine << '\n' << gpu.name << '\n' << gpu.why_none << '\n' << gpu.group;
   for (const int part : parts_of_this_process()) mine << '\n' << part;
   std::vector<Place> places;
   for (const std::string& text : comm.all_gather_strings(mine.str())) {
@@ -207,6 +233,9 @@ Topology discover_topology(Communicator& comm,
     Place place;
     std::getline(lines, place.rack);
     std::getline(lines, place.host);
+    std::getline(lines, place.gpu.name);
+    std::getline(lines, place.gpu.why_none);
+    lines >> place.gpu.group;
     for (int& part : place.parts) lines >> part;
     places.push_back(std::move(place));
   }

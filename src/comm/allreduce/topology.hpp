@@ -10,6 +10,7 @@
 #include "comm/allreduce/hierarchy.hpp"
 #include "comm/allreduce/node_parts.hpp"
 #include "comm/communicator.hpp"
+#include "comm/gpus.hpp"
 
 namespace isaribi::comm {
 
@@ -18,14 +19,18 @@ struct Place {
   std::string rack;  ///< or switch; empty: not known
   std::string host;
   NodeParts parts = kNoParts;  ///< of the node, that its cores belong to
+  Gpu gpu = {};                ///< that NCCL would use
 };
 
 struct Topology {
   RankOrder order;
-  /// Names of order.domains, innermost first: of kNodeParts, "node" and "rack" those that tell
+  /// Names of order.domains, innermost first: of kNodeParts, "group of linked GPUs", "node" and
+  /// "rack" those that tell
   /// anything: there is more than one, and one of them has more than one member.
   std::vector<std::string> kinds;
   int nodes = 1, racks = 1;
+  /// Why NCCL cannot serve: empty when every rank has a GPU of its own.
+  std::string why_no_gpus = "nothing is known of GPUs";
   std::vector<int> node_of;  ///< by position in order
 
   int ranks() const { return static_cast<int>(order.ranks.size()); }
@@ -53,7 +58,8 @@ Topology regular_topology(int ranks, int ranks_per_node, int nodes_per_rack,
 /// "an L3 cache", "a node"
 std::string with_article(const std::string& kind);
 /// Collective. Hosts by name; parts of nodes by hwloc, from the cores that each rank is bound to;
-/// racks from `rack_of_host`, else from Slurm's SLURM_TOPOLOGY_ADDR (plugin topology/tree).
+/// GPUs and their links by Communicator::gpus(); racks from `rack_of_host`, else from Slurm's
+/// SLURM_TOPOLOGY_ADDR (plugin topology/tree).
 Topology discover_topology(Communicator& comm,
                            const std::map<std::string, std::string>& rack_of_host = {});
 

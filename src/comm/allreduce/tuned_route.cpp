@@ -28,10 +28,10 @@ std::string TunedRoute::description() const {
 }
 
 bool TunedRoute::sums(const PlanChoice& plan) const {
-  const bool library = std::any_of(  // which sends no narrow types
-      plan.levels.begin(), plan.levels.end(),
-      [](const HierarchyLevel& l) { return l.exchange == Exchange::library; });
-  return !plan.library() && !library && Hierarchy(order_, plan.levels).sum_signature() != 0;
+  const bool black_box =  // which sends no narrow types
+      std::any_of(plan.levels.begin(), plan.levels.end(),
+                  [](const HierarchyLevel& l) { return is_black_box(l.exchange); });
+  return !plan.library() && !black_box && Hierarchy(order_, plan.levels).sum_signature() != 0;
 }
 
 bool TunedRoute::sums(std::int64_t bytes) const {

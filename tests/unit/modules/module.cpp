@@ -38,6 +38,6 @@ extern "C" const api::Module* isaribi_another_entry() {
 #else
 extern "C" const api::Module* isaribi_backend_module() {
 #endif
-  static const api::Module module{kAbi, why_unusable, create};
+  static const api::Module module{{kAbi, why_unusable}, create};
   return &module;
 }

@@ -64,6 +64,7 @@ class Isaribi(CMakePackage, CudaPackage):
     depends_on("openblas threads=openmp", when="+simd ^[virtuals=blas] openblas")
 
     depends_on("cuda@12:", when="+cuda")
+    depends_on("nccl@2.18:", when="+cuda")
     conflicts("cuda_arch=none", when="+cuda", msg="name the GPU: +cuda cuda_arch=90 (H100, H200)")
 
     depends_on("catch2@2.13:", when="+tests", type=("build", "link"))
