@@ -9,8 +9,8 @@
 
 namespace isaribi::api {
 
-/// g' = g + l2 w;  v = momentum v + g';  u = nesterov ? g' + momentum v : v;  w = (1 - lr decay) w
-/// - lr u. The form of Sutskever et al. 2013 as PyTorch states it; decay is decoupled (Loshchilov &
+/// g' = scale g + l2 w;  v = momentum v + g';  u = nesterov ? g' + momentum v : v;  w = (1 - lr
+/// decay) w - lr u. The form of Sutskever et al. 2013 as PyTorch states it; decay is decoupled (Loshchilov &
 /// Hutter 2019).
 struct SgdUpdate {
   core::Tensor w;         ///< in/out
@@ -18,6 +18,7 @@ struct SgdUpdate {
   core::Tensor velocity;  ///< in/out: like w; undefined when momentum == 0
   double lr = 0.0, momentum = 0.0, l2 = 0.0, decay = 0.0;
   bool nesterov = false;
+  double scale = 1.0;  ///< of the gradient: what a bound of the step leaves of it
 };
 
 /// Adam (Kingma & Ba 2015) with decoupled decay (AdamW): g' = g + l2 w; m = b1 m + (1-b1) g'; v =

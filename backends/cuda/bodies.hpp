@@ -141,7 +141,7 @@ struct SgdBody {
   T* w;
   const G* gradient;
   T* velocity;  // null without momentum
-  T lr, momentum, l2, keep;
+  T lr, momentum, l2, keep, scale;
   bool nesterov;
   explicit SgdBody(const api::SgdUpdate& args)
       : w(address<T>(args.w)),
@@ -151,9 +151,10 @@ struct SgdBody {
         momentum(static_cast<T>(args.momentum)),
         l2(static_cast<T>(args.l2)),
         keep(static_cast<T>(1.0 - args.lr * args.decay)),
+        scale(static_cast<T>(args.scale)),
         nesterov(args.nesterov) {}
   ISARIBI_HOST_DEVICE void operator()(std::int64_t i) const {
-    T step = static_cast<T>(gradient[i]) + l2 * w[i];
+    T step = scale * static_cast<T>(gradient[i]) + l2 * w[i];
     if (velocity) {
       const T v = momentum * velocity[i] + step;
       velocity[i] = v;

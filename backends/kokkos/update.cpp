@@ -10,14 +10,14 @@ template <typename T, typename G>
 void run_sgd(const Queue& queue, const api::SgdUpdate& args) {
   T *w = args.w.data<T>(), *velocity = data_or_null<T>(args.velocity);
   const G* gradient = args.gradient.data<G>();
-  const double lr = args.lr, momentum = args.momentum, l2 = args.l2,
+  const double lr = args.lr, momentum = args.momentum, l2 = args.l2, scale = args.scale,
                keep = 1.0 - args.lr * args.decay;
   const bool nesterov = args.nesterov;
   for_elements(
       queue, "sgd_update", args.w.count(), KOKKOS_LAMBDA(Index begin, Index end) {
         for (Index i = begin; i < end; ++i) {
           const double value = static_cast<double>(w[i]);
-          double step = static_cast<double>(gradient[i]) + l2 * value;
+          double step = scale * static_cast<double>(gradient[i]) + l2 * value;
           if (velocity != nullptr) {
             const double v = momentum * static_cast<double>(velocity[i]) + step;
             velocity[i] = static_cast<T>(v);

@@ -16,7 +16,7 @@ void run_sgd(const api::SgdUpdate& a) {
   const G* gradient = a.gradient.data<G>();
 #pragma omp parallel for
   for (std::int64_t i = 0; i < a.w.count(); ++i) {
-    const double g = gradient[i] + a.l2 * w[i];
+    const double g = a.scale * gradient[i] + a.l2 * w[i];
     const double v = (velocity != nullptr ? a.momentum * velocity[i] : 0.0) + g;
     const double u = a.nesterov ? g + a.momentum * v : v;
     if (velocity != nullptr) velocity[i] = static_cast<T>(v);

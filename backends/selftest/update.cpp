@@ -18,15 +18,18 @@ void add_sgd_cases(CaseList& list, DType type) {
   struct Row {
     double momentum, l2, decay;
     bool nesterov;
+    double scale = 1.0;
   };
-  const Row rows[] = {{0.0, 0.0, 0.0, false}, {0.0, 5e-4, 0.0, false}, {0.9, 0.0, 0.0, false},
-                      {0.9, 5e-4, 0.0, true}, {0.9, 0.0, 0.1, false},  {0.0, 0.0, 0.1, true}};
+  const Row rows[] = {{0.0, 0.0, 0.0, false},     {0.0, 5e-4, 0.0, false},
+                      {0.9, 0.0, 0.0, false},     {0.9, 5e-4, 0.0, true},
+                      {0.9, 0.0, 0.1, false},     {0.0, 0.0, 0.1, true},
+                      {0.9, 5e-4, 0.0, true, 0.3}};
   for (const Shape& s : kShapes) {
     for (const Row& r : rows) {
       for (const DType gradient : {type, DType::f64}) {
         if (gradient != type && type == DType::f64) continue;
-        const auto text = fmt::format("{}, gradient {}, momentum {} l2 {} decay {}{}", s.text(),
-                                      core::name_of(gradient), r.momentum, r.l2, r.decay,
+        const auto text = fmt::format("{}, gradient {} x {}, momentum {} l2 {} decay {}{}", s.text(),
+                                      core::name_of(gradient), r.scale, r.momentum, r.l2, r.decay,
                                       r.nesterov ? ", Nesterov" : "");
         list.add(api::Op::sgd_update, type, text, [=](Trial& t) {
           const Bound bound = Bound::absolute(type, 0);
@@ -39,6 +42,7 @@ void add_sgd_cases(CaseList& list, DType type) {
           a.l2 = r.l2;
           a.decay = r.decay;
           a.nesterov = r.nesterov;
+          a.scale = r.scale;
           t.backend().update().sgd(a);
         });
       }

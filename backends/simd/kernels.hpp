@@ -144,6 +144,7 @@ struct Sgd {
   const double* g64;
   ptrdiff_t n;
   float lr, momentum, l2, keep;  ///< keep = 1 - lr decay
+  float scale;                   ///< of the gradient
   bool nesterov;
 };
 

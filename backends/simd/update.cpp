@@ -29,6 +29,7 @@ void Update::do_sgd(const api::SgdUpdate& args) {
   all.l2 = static_cast<float>(args.l2);
   all.keep = static_cast<float>(1.0 - args.lr * args.decay);
   all.nesterov = args.nesterov;
+  all.scale = static_cast<float>(args.scale);
   parallel_ranges(args.w.count(), args.w.count(), kGrain, [&](Range r) {
     Sgd a = all;
     a.w += r.begin;

@@ -56,11 +56,14 @@ class Preconditioned final : public Optimizer {
 
  private:
   bool become_careful();
-  void shorten(double lr, double product);
-  double fit(double lr, double product);
+  /// By what U and the velocity are multiplied.
+  struct Factors {
+    double direction = 1, momentum = 0;
+  };
+  double shorten(double lr, double product);
+  Factors fit(double lr, double product);
   LossModel::Plane damped_plane(double product);
-  void scale_directions(double factor);
-  void update(double lr, double momentum);
+  void update(double lr, const Factors& factors);
   void rescale();
   double momentum(double lr) const {
     return settings_.momentum_follows_lr ? settings_.momentum * lr / settings_.lr
@@ -90,13 +93,8 @@ std::string Preconditioned::step(double lr, std::int64_t step) {
   }
   const Direction direction = preconditioner_->precondition(step, directions_);
   if (!direction.refused.empty()) return direction.refused;
-  if (wants_model()) {
-    const double mu = fit(lr, direction.product);
-    update(lr, mu);
-  } else {
-    shorten(lr, direction.product);
-    update(lr, momentum(lr));
-  }
+  update(lr, wants_model() ? fit(lr, direction.product)
+                           : Factors{shorten(lr, direction.product), momentum(lr)});
   rescale();
   preconditioner_->accepted();
   refusals_.data<double>()[0] = 0;
@@ -109,19 +107,14 @@ bool Preconditioned::become_careful() {
   return ++refusals_.data<double>()[0] <= static_cast<double>(kfac_.max_refusals);
 }
 
-void Preconditioned::shorten(double lr, double product) {
-  if (kfac_.kl_clip == 0) return;
+double Preconditioned::shorten(double lr, double product) {
+  if (kfac_.kl_clip == 0) return 1;
   const double divergence = std::abs(lr * lr * product);
   const double factor = divergence > 0 ? std::min(1.0, std::sqrt(kfac_.kl_clip / divergence)) : 1;
-  if (factor == 1) return;
+  if (factor == 1) return 1;
   ++cost_.clipped;
   cost_.clip = std::min(cost_.clip, factor);
-  scale_directions(factor);
-}
-
-void Preconditioned::scale_directions(double factor) {
-  for (const core::Tensor& u : directions_)
-    backend_.elementwise().axpby({.alpha = factor, .x = u, .beta = 0.0, .y = u});
+  return factor;
 }
 
 // The model along U and the velocity V: Gauss-Newton of the loss, and what damping and L2 decay add
@@ -149,9 +142,9 @@ LossModel::Plane Preconditioned::damped_plane(double product) {
   return plane;
 }
 
-// U becomes alpha U. @return mu. The trust region bounds the model's own divergence, d^T F d, here
+// alpha and mu. The trust region bounds the model's own divergence, d^T F d, here
 // with the damping.
-double Preconditioned::fit(double lr, double product) {
+Preconditioned::Factors Preconditioned::fit(double lr, double product) {
   if (model_ == nullptr) throw core::InternalError("the quadratic model was not set");
   const StepSizes best = best_step(damped_plane(product));
   ++cost_.modelled;
@@ -165,20 +158,20 @@ double Preconditioned::fit(double lr, double product) {
     ++cost_.clipped;
     cost_.clip = std::min(cost_.clip, factor);
   }
-  scale_directions(factor * best.alpha);
-  return factor * best.momentum;
+  return {factor * best.alpha, factor * best.momentum};
 }
 
-void Preconditioned::update(double lr, double momentum) {
+void Preconditioned::update(double lr, const Factors& factors) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const nn::Parameter& p = *parameters_[i];
     backend_.update().sgd({.w = p.value,
                            .gradient = directions_[i],
                            .velocity = velocity_.empty() ? core::Tensor() : velocity_[i],
                            .lr = lr,
-                           .momentum = velocity_.empty() ? 0.0 : momentum,
+                           .momentum = velocity_.empty() ? 0.0 : factors.momentum,
                            .decay = settings_.decoupled ? decay_of(settings_, p) : 0.0,
-                           .nesterov = settings_.nesterov});
+                           .nesterov = settings_.nesterov,
+                           .scale = factors.direction});
   }
 }
 

@@ -231,11 +231,12 @@ inline vf gradient(const float* g32, const double* g64, ptrdiff_t i) {
 }
 
 void sgd(const Sgd& a) {
-  const vf lr = v_set(-a.lr), momentum = v_set(a.momentum), l2 = v_set(a.l2), keep = v_set(a.keep);
+  const vf lr = v_set(-a.lr), momentum = v_set(a.momentum), l2 = v_set(a.l2), keep = v_set(a.keep),
+           scale = v_set(a.scale);
   ptrdiff_t i = 0;
   for (; i + kLanes <= a.n; i += kLanes) {
     const vf w = v_load(a.w + i);
-    const vf g = v_fma(l2, w, gradient(a.g32, a.g64, i));
+    const vf g = v_fma(l2, w, v_mul(scale, gradient(a.g32, a.g64, i)));
     vf u = g;
     if (a.velocity) {
       const vf v = v_fma(momentum, v_load(a.velocity + i), g);
@@ -245,7 +246,7 @@ void sgd(const Sgd& a) {
     v_store(a.w + i, v_fma(lr, u, v_mul(keep, w)));
   }
   for (; i < a.n; ++i) {
-    const float g = (a.g32 ? a.g32[i] : static_cast<float>(a.g64[i])) + a.l2 * a.w[i];
+    const float g = a.scale * (a.g32 ? a.g32[i] : static_cast<float>(a.g64[i])) + a.l2 * a.w[i];
     float u = g;
     if (a.velocity) {
       const float v = a.momentum * a.velocity[i] + g;
