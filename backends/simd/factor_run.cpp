@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Samples go through in rounds that fit the cache: all threads copy the round with its padding,
-// then each takes register tiles. A tile sums the cells of one block of kSampleBlock samples in
-// f32, adds up the cells of each window, and adds the windows to the factor in f64. Which thread
-// does it changes nothing: a tile belongs to one thread at a time, and its blocks follow each
-// other. Where there are few tiles, blocks are dealt out to a number of lanes that depends on
-// shapes only, each with sums of its own.
+// Blocks of kSampleBlock samples are dealt out to lanes, each with sums of its own; how many there
+// are depends on shapes only. A thread takes a lane: it copies some samples with their padding, as
+// many as stay in its cache, and walks all register tiles over them. Where there are more threads
+// than lanes, all threads copy a round of samples, then each takes tiles. A tile sums the cells of
+// one block in f32, adds up the cells of each window, and adds the windows to the factor in f64.
+// Which thread does it changes nothing: a tile belongs to one thread at a time, and its blocks
+// follow each other.
 #include "backends/simd/factor_run.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "backends/simd/factor_pairs.hpp"
@@ -16,23 +18,27 @@
 namespace isaribi::simd {
 namespace {
 
-constexpr std::int64_t kUnitBytes = std::int64_t{1} << 20;    // of a round that one tile reads
-constexpr std::int64_t kRoundBytes = std::int64_t{16} << 20;  // of a round
+constexpr std::int64_t kUnitBytes = std::int64_t{1} << 20;    // that one tile reads in a row
+constexpr std::int64_t kRoundBytes = std::int64_t{16} << 20;  // that all tiles of a round read
 constexpr std::int64_t kSlack = 64;      // elements that whole vectors may read behind an image
 constexpr std::int64_t kWorkUnits = 16;  // tiles x lanes to aim at
-constexpr std::int64_t kMostLanes = 16;
+constexpr std::int64_t kLeastLanes = 2;  // of images that are copied: threads that copy for each
+constexpr std::int64_t kMostLanes = 16;  // other wait for lines of each other's caches
+constexpr std::int64_t kRoundUnits = 2;  // per thread, where tiles are dealt out
 
-/// Samples [from, to) of each of some blocks.
+/// Samples [from, to) of each of some blocks, which are of different lanes or whole.
 struct Round {
   std::int64_t first_block, blocks, from, to;
   bool starts() const { return from == 0; }
   bool ends() const { return to == api::kSampleBlock; }
 };
 
-/// How the batch is cut: a function of shapes only.
+/// How the batch is cut. Lanes and samples of a round, which decide where sums are rounded, are
+/// functions of shapes only.
 struct Cut {
   std::int64_t blocks, lanes;
-  std::int64_t round_blocks, round_samples;  // of each block; not all: then a block per lane
+  std::int64_t round_samples;  // of each block
+  std::int64_t round_blocks;   // where tiles are dealt out
   bool parts() const { return round_samples < api::kSampleBlock; }
 };
 
@@ -41,20 +47,19 @@ Cut cut_batch(const FactorPlan& p) {
       std::max<std::int64_t>(1, p.image * static_cast<std::int64_t>(sizeof(float)));
   Cut c{};
   c.blocks = std::max<std::int64_t>(1, (p.n + api::kSampleBlock - 1) / api::kSampleBlock);
-  c.round_samples = api::kSampleBlock;
-  if (!p.direct) {
-    const std::int64_t fit =
-        std::clamp<std::int64_t>(kUnitBytes / image_bytes, 1, api::kSampleBlock);
-    const std::int64_t rounds = (api::kSampleBlock + fit - 1) / fit;
-    c.round_samples = (api::kSampleBlock + rounds - 1) / rounds;
-  }
-  const std::int64_t room =
-      p.direct ? c.blocks
-               : std::max<std::int64_t>(1, kRoundBytes / (image_bytes * c.round_samples));
+  const std::int64_t fit = std::clamp<std::int64_t>(kUnitBytes / image_bytes, 1, api::kSampleBlock);
+  const std::int64_t rounds = (api::kSampleBlock + fit - 1) / fit;
+  c.round_samples = (api::kSampleBlock + rounds - 1) / rounds;
   const std::int64_t units =
       std::max<std::int64_t>(1, static_cast<std::int64_t>(p.bundles.size()) * p.groups);
-  c.lanes = std::min({(kWorkUnits + units - 1) / units, c.blocks, room, kMostLanes});
-  c.round_blocks = c.parts() ? c.lanes : room / c.lanes * c.lanes;
+  const std::int64_t wanted =
+      std::max((kWorkUnits + units - 1) / units, p.direct ? 1 : kLeastLanes);
+  const std::uint64_t even = std::bit_ceil(static_cast<std::uint64_t>(wanted));
+  c.lanes = std::min({static_cast<std::int64_t>(even), c.blocks, kMostLanes});
+  const std::int64_t block_bytes = image_bytes * c.round_samples;
+  const std::int64_t least = (kRoundUnits * omp_get_max_threads() + units - 1) / units;
+  c.round_blocks = std::min({least, c.lanes, std::max<std::int64_t>(1, kRoundBytes / block_bytes)});
+  if (!c.parts()) c.round_blocks = std::max(c.round_blocks, kUnitBytes / block_bytes);
   return c;
 }
 
@@ -279,24 +284,42 @@ struct Work {
   Scratch& scratch;
   Cut cut;
   const float* x;
-  float* staged = nullptr;  // [round samples, image] behind plan.lead
-  float* parts = nullptr;   // what every unit keeps when a block needs several rounds
   std::int64_t kept_size = 0, buffer_size = 0;  // the largest of all bundles
   double* sums = nullptr;
   std::int64_t sums_size = 0;  // of one lane
+  std::int64_t units() const {
+    return static_cast<std::int64_t>(plan.bundles.size()) * plan.groups;
+  }
 };
 
-/// Unit `unit` = (lane, group, bundle) of one round.
-void run_unit(const Work& w, const Round& round, std::int64_t unit) {
+/// Memory for a round of up to `blocks` blocks, of one thread or of all.
+struct Room {
+  float* staged = nullptr;  // [blocks][round samples][image] behind plan.lead
+  float* parts = nullptr;   // what every unit keeps when a block needs several rounds
+  Room(const Work& w, std::int64_t blocks, int thread) {
+    const FactorPlan& p = w.plan;
+    if (!p.direct) {
+      const std::int64_t size = blocks * w.cut.round_samples * p.image;
+      staged = w.scratch.get<float>(Use::strip, p.lead + size + kSlack, thread) + p.lead;
+      std::fill_n(staged - p.lead, p.lead, 0.0f);
+      std::fill_n(staged + size, kSlack, 0.0f);
+    }
+    if (w.cut.parts())
+      parts = w.scratch.get<float>(Use::partial, blocks * w.units() * w.kept_size, thread);
+  }
+};
+
+/// Unit `unit` = (lane, group, bundle) of one round, whose first block has the first lane.
+void run_unit(const Work& w, const Room& room, const Round& round, std::int64_t unit) {
   const FactorPlan& p = w.plan;
   const auto bundles = static_cast<std::int64_t>(p.bundles.size());
   const std::int64_t bundle = unit % bundles, group = unit / bundles % p.groups,
-                     lane = unit / bundles / p.groups;
+                     lane = (round.first_block + unit / w.units()) % w.cut.lanes;
   const BundleRun run(p, p.bundles[static_cast<std::size_t>(bundle)], w.kernels);
   double* sums = w.sums + lane * w.sums_size + group * p.length * p.length;
-  const float* images = (p.direct ? w.x : w.staged) + group * p.group;
+  const float* images = (p.direct ? w.x : room.staged) + group * p.group;
   float* own = w.scratch.get<float>(Use::result, w.kept_size + w.buffer_size, omp_get_thread_num());
-  float* kept = w.cut.parts() ? w.parts + unit * w.kept_size : own;
+  float* kept = w.cut.parts() ? room.parts + unit * w.kept_size : own;
   for (std::int64_t b = 0; b < round.blocks; ++b) {
     const std::int64_t block = round.first_block + b;
     if (block % w.cut.lanes != lane) continue;
@@ -308,34 +331,48 @@ void run_unit(const Work& w, const Round& round, std::int64_t unit) {
   }
 }
 
-/// Called by every thread of a team.
-void run_round(const Work& w, const Round& round) {
+/// Samples `r` of those of a round.
+void copy_samples(const Work& w, const Room& room, const Round& round, Range r) {
   const FactorPlan& p = w.plan;
-  if (!p.direct) {
-    const std::int64_t each = round.to - round.from;
-    const Range r = share(round.blocks * each, omp_get_thread_num(), omp_get_num_threads());
-    for (std::int64_t i = r.begin; i < r.end; ++i) {
-      const std::int64_t block = i / each, sample = i % each;
-      const std::int64_t n = (round.first_block + block) * api::kSampleBlock + round.from + sample;
-      if (n >= p.n) continue;
-      copy_image(p, w.kernels, w.x + n * p.h * p.w * p.channels,
-                 w.staged + (block * w.cut.round_samples + sample) * p.image);
-    }
-#pragma omp barrier
+  const std::int64_t each = round.to - round.from;
+  for (std::int64_t i = r.begin; i < r.end; ++i) {
+    const std::int64_t block = i / each, sample = i % each;
+    const std::int64_t n = (round.first_block + block) * api::kSampleBlock + round.from + sample;
+    if (n >= p.n) continue;
+    copy_image(p, w.kernels, w.x + n * p.h * p.w * p.channels,
+               room.staged + (block * w.cut.round_samples + sample) * p.image);
   }
-  const std::int64_t units = static_cast<std::int64_t>(p.bundles.size()) * p.groups * w.cut.lanes;
-#pragma omp for schedule(dynamic)
-  for (std::int64_t unit = 0; unit < units; ++unit) run_unit(w, round, unit);
+}
+
+/// Calls body(round) for the parts of blocks [first, first + blocks).
+template <class Body>
+void for_rounds(const Cut& c, std::int64_t first, std::int64_t blocks, const Body& body) {
+  for (std::int64_t from = 0; from < api::kSampleBlock; from += c.round_samples)
+    body(Round{first, blocks, from, std::min(api::kSampleBlock, from + c.round_samples)});
+}
+
+/// By one thread.
+void run_lane(const Work& w, std::int64_t lane) {
+  const Room room(w, 1, omp_get_thread_num());
+  for (std::int64_t block = lane; block < w.cut.blocks; block += w.cut.lanes) {
+    for_rounds(w.cut, block, 1, [&](const Round& round) {
+      if (!w.plan.direct) copy_samples(w, room, round, {0, round.to - round.from});
+      for (std::int64_t unit = 0; unit < w.units(); ++unit) run_unit(w, room, round, unit);
+    });
+  }
 }
 
 /// Called by every thread of a team.
-void run_rounds(const Work& w) {
-  const Cut& c = w.cut;
-  for (std::int64_t first = 0; first < c.blocks; first += c.round_blocks) {
-    const std::int64_t blocks = std::min(c.round_blocks, c.blocks - first);
-    for (std::int64_t from = 0; from < api::kSampleBlock; from += c.round_samples)
-      run_round(w, {first, blocks, from, std::min(api::kSampleBlock, from + c.round_samples)});
+void run_round(const Work& w, const Room& room, const Round& round) {
+  if (!w.plan.direct) {
+    copy_samples(
+        w, room, round,
+        share(round.blocks * (round.to - round.from), omp_get_thread_num(), omp_get_num_threads()));
+#pragma omp barrier
   }
+  const std::int64_t units = w.units() * std::min(w.cut.lanes, round.blocks);
+#pragma omp for schedule(dynamic)
+  for (std::int64_t unit = 0; unit < units; ++unit) run_unit(w, room, round, unit);
 }
 
 }  // namespace
@@ -349,22 +386,23 @@ FactorSums run_factor(const FactorPlan& plan, const float* x, Context& context) 
     w.kept_size = std::max(w.kept_size, run.kept_size());
     w.buffer_size = std::max(w.buffer_size, run.buffer_size());
   }
-  if (!plan.direct) {
-    const std::int64_t samples = std::min(cut.blocks, cut.round_blocks) * cut.round_samples;
-    float* staged = scratch.get<float>(Use::strip, plan.lead + samples * plan.image + kSlack);
-    std::fill_n(staged, plan.lead, 0.0f);
-    std::fill_n(staged + plan.lead + samples * plan.image, kSlack, 0.0f);
-    w.staged = staged + plan.lead;
-  }
-  if (cut.parts()) {
-    w.parts = scratch.get<float>(Use::partial, static_cast<std::int64_t>(plan.bundles.size()) *
-                                                   plan.groups * cut.lanes * w.kept_size);
-  }
   w.sums_size = plan.groups * plan.length * plan.length;
   w.sums = scratch.get<double>(Use::sums, cut.lanes * w.sums_size);
-  return sum_in_team(
-      {w.sums, cut.lanes, plan.groups, plan.length, plan.bias, plan.n * plan.positions},
-      plan.cost * static_cast<double>(plan.n * plan.groups), [&] { run_rounds(w); });
+  const SumsSpace space{w.sums,      cut.lanes, plan.groups,
+                        plan.length, plan.bias, plan.n * plan.positions};
+  const double operations = plan.cost * static_cast<double>(plan.n * plan.groups);
+  if (cut.lanes >= omp_get_max_threads()) {
+    return sum_in_team(space, operations, [&] {
+#pragma omp for schedule(dynamic)
+      for (std::int64_t lane = 0; lane < cut.lanes; ++lane) run_lane(w, lane);
+    });
+  }
+  const Room room(w, std::min(cut.blocks, cut.round_blocks), 0);
+  return sum_in_team(space, operations, [&] {
+    for (std::int64_t first = 0; first < cut.blocks; first += cut.round_blocks)
+      for_rounds(cut, first, std::min(cut.round_blocks, cut.blocks - first),
+                 [&](const Round& round) { run_round(w, room, round); });
+  });
 }
 
 }  // namespace isaribi::simd
