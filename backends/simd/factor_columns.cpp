@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// All threads store a round of blocks of samples channel by channel, then each takes one vertical
-// distance of one block at a time. What a thread does changes no bit: blocks of one lane follow
-// each other, and distances share no element of the factor.
+// Blocks of samples are dealt out to lanes, each with sums of its own. A thread takes a lane and
+// stores one block after the other channel by channel; where there are more threads than lanes, all
+// threads store a round of blocks, then each takes one vertical distance of one block at a time.
+// What a thread does changes no bit: blocks of one lane follow each other, and distances share no
+// element of the factor.
 #include "backends/simd/factor_columns.hpp"
 
 #include <algorithm>
@@ -52,8 +54,7 @@ struct Work {
   std::vector<Bands> bands;  // [dh]
   std::vector<float> seen;   // [w][lanes]: 1 where column w is in the window of tap s
   std::int64_t blocks = 0, lanes = 0, sums_size = 0;
-  float* staged = nullptr;  // [lanes][kSampleBlock][image]
-  double* sums = nullptr;   // [lanes][groups][length][length]
+  double* sums = nullptr;  // [lanes][groups][length][length]
 };
 
 std::vector<float> columns_seen(const ColumnPlan& p) {
@@ -230,28 +231,53 @@ void stage_sample(const Work& w, std::int64_t n, float* to) {
   }
 }
 
-/// Called by every thread of a team.
-void run_rounds(const Work& w) {
+/// Memory for `samples` samples, of one thread or of all. A row's right margin is the left one of
+/// the next: behind the last there is one more.
+float* room_for(const Work& w, std::int64_t samples, int thread) {
+  const std::int64_t all = samples * w.plan.image;
+  float* staged = w.scratch.get<float>(Use::strip, all + w.plan.lanes, thread);
+  std::fill_n(staged + all, w.plan.lanes, 0.0f);
+  return staged;
+}
+
+std::int64_t samples_of(const Work& w, std::int64_t block) {
+  return std::clamp<std::int64_t>(w.plan.n - block * api::kSampleBlock, 0, api::kSampleBlock);
+}
+
+/// Unit `unit` = (group, vertical distance) of a block that is stored at `images`.
+void run_unit(const Work& w, std::int64_t block, std::int64_t unit, const float* images) {
   const ColumnPlan& p = w.plan;
-  const std::int64_t units = w.lanes * p.groups * p.kh;
+  const std::int64_t dh = unit % p.kh, group = unit / p.kh, samples = samples_of(w, block);
+  if (samples == 0) return;
+  ColumnRun(w, dh, images + group * p.per * p.plane, samples,
+            w.sums + block % w.lanes * w.sums_size + group * p.length * p.length)
+      .run();
+}
+
+/// By one thread.
+void run_lane(const Work& w, std::int64_t lane) {
+  const ColumnPlan& p = w.plan;
+  float* staged = room_for(w, api::kSampleBlock, omp_get_thread_num());
+  for (std::int64_t block = lane; block < w.blocks; block += w.lanes) {
+    for (std::int64_t i = 0; i < samples_of(w, block); ++i)
+      stage_sample(w, block * api::kSampleBlock + i, staged + i * p.image);
+    for (std::int64_t unit = 0; unit < p.groups * p.kh; ++unit) run_unit(w, block, unit, staged);
+  }
+}
+
+/// Called by every thread of a team; `staged`: [lanes][kSampleBlock][image].
+void run_rounds(const Work& w, float* staged) {
+  const ColumnPlan& p = w.plan;
+  const std::int64_t units = p.groups * p.kh, block_size = api::kSampleBlock * p.image;
   for (std::int64_t first = 0; first < w.blocks; first += w.lanes) {
     const std::int64_t begin = first * api::kSampleBlock,
                        end = std::min(p.n, begin + w.lanes * api::kSampleBlock);
     const Range r = share(end - begin, omp_get_thread_num(), omp_get_num_threads());
-    for (std::int64_t i = r.begin; i < r.end; ++i)
-      stage_sample(w, begin + i, w.staged + i * p.image);
+    for (std::int64_t i = r.begin; i < r.end; ++i) stage_sample(w, begin + i, staged + i * p.image);
 #pragma omp barrier
 #pragma omp for schedule(dynamic)
-    for (std::int64_t unit = 0; unit < units; ++unit) {
-      const std::int64_t dh = unit % p.kh, group = unit / p.kh % p.groups,
-                         lane = unit / p.kh / p.groups;
-      const std::int64_t at = lane * api::kSampleBlock;
-      const std::int64_t samples = std::min(api::kSampleBlock, end - begin - at);
-      if (samples <= 0) continue;
-      ColumnRun(w, dh, w.staged + at * p.image + group * p.per * p.plane, samples,
-                w.sums + lane * w.sums_size + group * p.length * p.length)
-          .run();
-    }
+    for (std::int64_t i = 0; i < w.lanes * units; ++i)
+      run_unit(w, first + i / units, i % units, staged + i / units * block_size);
   }
 }
 
@@ -298,13 +324,17 @@ FactorSums run_columns(const ColumnPlan& p, const float* x, Context& context) {
   w.blocks = std::max<std::int64_t>(1, (p.n + api::kSampleBlock - 1) / api::kSampleBlock);
   w.lanes = std::min(w.blocks, kRoundBlocks);
   w.sums_size = p.groups * p.length * p.length;
-  // A row's right margin is the left one of the next: behind the last there is one more.
-  const std::int64_t samples = std::min(p.n, w.lanes * api::kSampleBlock), all = samples * p.image;
-  w.staged = scratch.get<float>(Use::strip, all + p.lanes);
-  std::fill_n(w.staged + all, p.lanes, 0.0f);
   w.sums = scratch.get<double>(Use::sums, w.lanes * w.sums_size);
-  return sum_in_team({w.sums, w.lanes, p.groups, p.length, p.bias, p.n * p.out_h * p.out_w},
-                     p.cost * static_cast<double>(p.n * p.groups), [&] { run_rounds(w); });
+  const SumsSpace space{w.sums, w.lanes, p.groups, p.length, p.bias, p.n * p.out_h * p.out_w};
+  const double operations = p.cost * static_cast<double>(p.n * p.groups);
+  if (w.lanes >= omp_get_max_threads()) {
+    return sum_in_team(space, operations, [&] {
+#pragma omp for schedule(dynamic)
+      for (std::int64_t lane = 0; lane < w.lanes; ++lane) run_lane(w, lane);
+    });
+  }
+  float* staged = room_for(w, std::min(p.n, w.lanes * api::kSampleBlock), 0);
+  return sum_in_team(space, operations, [&] { run_rounds(w, staged); });
 }
 
 }  // namespace isaribi::simd
