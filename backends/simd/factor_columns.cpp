@@ -327,12 +327,8 @@ FactorSums run_columns(const ColumnPlan& p, const float* x, Context& context) {
   w.sums = scratch.get<double>(Use::sums, w.lanes * w.sums_size);
   const SumsSpace space{w.sums, w.lanes, p.groups, p.length, p.bias, p.n * p.out_h * p.out_w};
   const double operations = p.cost * static_cast<double>(p.n * p.groups);
-  if (w.lanes >= omp_get_max_threads()) {
-    return sum_in_team(space, operations, [&] {
-#pragma omp for schedule(dynamic)
-      for (std::int64_t lane = 0; lane < w.lanes; ++lane) run_lane(w, lane);
-    });
-  }
+  if (w.lanes >= omp_get_max_threads())
+    return sum_by_lanes(space, operations, [&](std::int64_t lane) { run_lane(w, lane); });
   float* staged = room_for(w, std::min(p.n, w.lanes * api::kSampleBlock), 0);
   return sum_in_team(space, operations, [&] { run_rounds(w, staged); });
 }

@@ -22,8 +22,9 @@ constexpr std::int64_t kUnitBytes = std::int64_t{1} << 20;    // that one tile r
 constexpr std::int64_t kRoundBytes = std::int64_t{16} << 20;  // that all tiles of a round read
 constexpr std::int64_t kSlack = 64;      // elements that whole vectors may read behind an image
 constexpr std::int64_t kWorkUnits = 16;  // tiles x lanes to aim at
-constexpr std::int64_t kLeastLanes = 2;  // of images that are copied: threads that copy for each
-constexpr std::int64_t kMostLanes = 16;  // other wait for lines of each other's caches
+constexpr std::int64_t kMostLanes = 16;
+// Threads that copy images for each other wait for lines of each other's caches.
+constexpr std::int64_t kLeastLanes = 2;  // of images that are copied
 constexpr std::int64_t kRoundUnits = 2;  // per thread, where tiles are dealt out
 
 /// Samples [from, to) of each of some blocks, which are of different lanes or whole.
@@ -391,12 +392,8 @@ FactorSums run_factor(const FactorPlan& plan, const float* x, Context& context) 
   const SumsSpace space{w.sums,      cut.lanes, plan.groups,
                         plan.length, plan.bias, plan.n * plan.positions};
   const double operations = plan.cost * static_cast<double>(plan.n * plan.groups);
-  if (cut.lanes >= omp_get_max_threads()) {
-    return sum_in_team(space, operations, [&] {
-#pragma omp for schedule(dynamic)
-      for (std::int64_t lane = 0; lane < cut.lanes; ++lane) run_lane(w, lane);
-    });
-  }
+  if (cut.lanes >= omp_get_max_threads())
+    return sum_by_lanes(space, operations, [&](std::int64_t lane) { run_lane(w, lane); });
   const Room room(w, std::min(cut.blocks, cut.round_blocks), 0);
   return sum_in_team(space, operations, [&] {
     for (std::int64_t first = 0; first < cut.blocks; first += cut.round_blocks)

@@ -108,6 +108,7 @@ void test_updates(api::Backend& reference) {
     for (const bool nesterov : {false, true}) {
       api::SgdUpdate args{filled<T>(2), gradient, {}, 0.1, momentum, 0.01, 0.02, nesterov};
       if (momentum != 0) args.velocity = filled<T>(3);
+      args.scale = nesterov ? 0.3 : 1.0;
       api::SgdUpdate expected = args;
       expected.w = copy_of(args.w);
       if (momentum != 0) expected.velocity = copy_of(args.velocity);
