@@ -10,8 +10,8 @@
 namespace isaribi::api {
 
 /// g' = scale g + l2 w;  v = momentum v + g';  u = nesterov ? g' + momentum v : v;  w = (1 - lr
-/// decay) w - lr u. The form of Sutskever et al. 2013 as PyTorch states it; decay is decoupled (Loshchilov &
-/// Hutter 2019).
+/// decay) w - lr u. The form of Sutskever et al. 2013 as PyTorch states it; decay is decoupled
+/// (Loshchilov & Hutter 2019).
 struct SgdUpdate {
   core::Tensor w;         ///< in/out
   core::Tensor gradient;  ///< like w, its type or f64

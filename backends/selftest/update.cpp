@@ -20,17 +20,16 @@ void add_sgd_cases(CaseList& list, DType type) {
     bool nesterov;
     double scale = 1.0;
   };
-  const Row rows[] = {{0.0, 0.0, 0.0, false},     {0.0, 5e-4, 0.0, false},
-                      {0.9, 0.0, 0.0, false},     {0.9, 5e-4, 0.0, true},
-                      {0.9, 0.0, 0.1, false},     {0.0, 0.0, 0.1, true},
+  const Row rows[] = {{0.0, 0.0, 0.0, false},     {0.0, 5e-4, 0.0, false}, {0.9, 0.0, 0.0, false},
+                      {0.9, 5e-4, 0.0, true},     {0.9, 0.0, 0.1, false},  {0.0, 0.0, 0.1, true},
                       {0.9, 5e-4, 0.0, true, 0.3}};
   for (const Shape& s : kShapes) {
     for (const Row& r : rows) {
       for (const DType gradient : {type, DType::f64}) {
         if (gradient != type && type == DType::f64) continue;
-        const auto text = fmt::format("{}, gradient {} x {}, momentum {} l2 {} decay {}{}", s.text(),
-                                      core::name_of(gradient), r.scale, r.momentum, r.l2, r.decay,
-                                      r.nesterov ? ", Nesterov" : "");
+        const auto text = fmt::format("{}, gradient {} x {}, momentum {} l2 {} decay {}{}",
+                                      s.text(), core::name_of(gradient), r.scale, r.momentum, r.l2,
+                                      r.decay, r.nesterov ? ", Nesterov" : "");
         list.add(api::Op::sgd_update, type, text, [=](Trial& t) {
           const Bound bound = Bound::absolute(type, 0);
           api::SgdUpdate a;

@@ -142,8 +142,7 @@ LossModel::Plane Preconditioned::damped_plane(double product) {
   return plane;
 }
 
-// alpha and mu. The trust region bounds the model's own divergence, d^T F d, here
-// with the damping.
+// alpha and mu. The trust region bounds the model's own divergence, d^T F d, here with the damping.
 Preconditioned::Factors Preconditioned::fit(double lr, double product) {
   if (model_ == nullptr) throw core::InternalError("the quadratic model was not set");
   const StepSizes best = best_step(damped_plane(product));
