@@ -57,6 +57,7 @@ bool owns(api::Op op, core::DType type) {
     case Op::bias_gradient:
     case Op::dot:
     case Op::softmax_cross_entropy:
+    case Op::bernoulli_cross_entropy:
     case Op::sgd_update:
     case Op::adam_update:
       return type == core::DType::f32;

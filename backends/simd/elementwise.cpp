@@ -72,7 +72,9 @@ void Elementwise::do_activation_forward(const api::ActivationForward& args) {
 }
 
 void Elementwise::do_activation_backward(const api::ActivationBackward& args) {
-  if (!owns(api::Op::activation_backward, args.dy.dtype()) || args.kind != api::Activation::relu) {
+  const bool relu = args.kind == api::Activation::relu;
+  if (!owns(api::Op::activation_backward, args.dy.dtype()) ||
+      (!relu && args.kind != api::Activation::tanh)) {
     context_.fall_back(api::Op::activation_backward, args.dy)
         .elementwise()
         .activation_backward(args);
@@ -80,9 +82,9 @@ void Elementwise::do_activation_backward(const api::ActivationBackward& args) {
   }
   const float *y = args.y.data<float>(), *dy = args.dy.data<float>();
   float* dx = args.dx.data<float>();
-  flat(args.dy.count(), [&](Range r) {
-    context_.kernels().relu_backward(y + r.begin, dy + r.begin, dx + r.begin, r.end - r.begin);
-  });
+  const auto pass = relu ? context_.kernels().relu_backward : context_.kernels().tanh_backward;
+  flat(args.dy.count(),
+       [&](Range r) { pass(y + r.begin, dy + r.begin, dx + r.begin, r.end - r.begin); });
 }
 
 void Elementwise::do_add(const api::Add& args) {

@@ -296,6 +296,9 @@ struct Kernels {
   void (*relu)(const float* x, float* y, ptrdiff_t n);
   void (*tanh)(const float* x, float* y, ptrdiff_t n);
   void (*relu_backward)(const float* y, const float* dy, float* dx, ptrdiff_t n);
+  void (*tanh_backward)(const float* y, const float* dy, float* dx, ptrdiff_t n);
+  /// The sum of softplus(z) - t z, in f64; dz = scale (sigmoid(z) - t), or nullptr.
+  double (*bernoulli_row)(const float* z, const float* t, float* dz, ptrdiff_t n, float scale);
   void (*add)(const float* a, const float* b, float* y, ptrdiff_t n, bool relu);
   void (*axpby)(float alpha, const float* x, float beta, float* y, ptrdiff_t n);
   void (*scale_add)(float alpha, const float* x, float* y, ptrdiff_t n);  ///< y += alpha x

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Softmax cross-entropy row by row, exponentials in f64: a few thousand of them per step, far below
-// anything worth a vector exponential.
+// Losses row by row. Softmax: exponentials in f64, a few thousand of them per step, far below
+// anything worth a vector exponential; Bernoulli: an exponential and a logarithm per output of an
+// autoencoder, in vectors.
 #include "backends/simd/loss.hpp"
 
 #include <cmath>
@@ -57,7 +58,21 @@ void Loss::do_mean_squared_error(const api::Loss& args) {
 }
 
 void Loss::do_bernoulli_cross_entropy(const api::Loss& args) {
-  context_.fall_back(api::Op::bernoulli_cross_entropy, args.z).loss().bernoulli_cross_entropy(args);
+  if (!owns(api::Op::bernoulli_cross_entropy, args.z.dtype())) {
+    context_.fall_back(api::Op::bernoulli_cross_entropy, args.z)
+        .loss()
+        .bernoulli_cross_entropy(args);
+    return;
+  }
+  const std::int64_t n = args.z.shape()[0], c = args.z.shape()[1];
+  const float *z = args.z.data<float>(), *t = args.targets.data<float>();
+  float* dz = args.dz.defined() ? args.dz.data<float>() : nullptr;
+  double* loss = args.loss.data<double>();
+  parallel_ranges(n, n * c * 16, 1, [&](Range r) {
+    for (std::int64_t i = r.begin; i < r.end; ++i)
+      loss[i] = context_.kernels().bernoulli_row(z + i * c, t + i * c, dz ? dz + i * c : nullptr, c,
+                                                 static_cast<float>(args.scale));
+  });
 }
 
 void Loss::do_one_hot(const api::OneHot& args) {

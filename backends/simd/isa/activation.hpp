@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// tanh on vectors. Near 0 the odd polynomial of Cephes (Moshier, tanhf.c), which keeps the relative
-// error; beyond, 1 - 2 / (exp(2 |x|) + 1), with exp by the usual reduction to |r| <= ln(2) / 2 and
-// its Taylor polynomial. Included by each ISA unit after its vec_*.hpp.
+// tanh and the Bernoulli cross-entropy on vectors. tanh: near 0 the odd polynomial of Cephes
+// (Moshier, tanhf.c), which keeps the relative error; beyond, 1 - 2 / (exp(2 |x|) + 1), with exp by
+// the usual reduction to |r| <= ln(2) / 2 and its Taylor polynomial. Included by each ISA unit
+// after its vec_*.hpp.
 #pragma once
 
 #include <stddef.h>
@@ -19,7 +20,7 @@ inline vf v_horner(vf z, const float* coefficients, int n) {
   return p;
 }
 
-/// exp(t) for 0 <= t <= 20: 2^n exp(r), t = n ln(2) + r.
+/// exp(t) for 0 <= t <= 80: 2^n exp(r), t = n ln(2) + r.
 inline vf v_exp_of_positive(vf t) {
   // Adding 1.5 * 2^23 leaves the nearest integer in the last bits of the mantissa.
   const vf shift = v_set(12582912.0f);
@@ -48,6 +49,48 @@ inline vf v_tanh(vf x) {
   const vf signed_far = reinterpret_cast<vf>(reinterpret_cast<vbits>(far) | (bits & ~0x7fffffff));
   const vf result = size < v_set(0.625f) ? near : signed_far;
   return x == x ? result : x;  // NaN stays NaN
+}
+
+/// Of z and its target: softplus(z) - target z, and sigmoid(z). With e = exp(|z|),
+/// log(1 + 1 / e) = 2 artanh(s), s = 1 / (2 e + 1) <= 1/3: its Taylor polynomial is exact to 1e-9.
+struct CrossEntropy {
+  vf loss, sigmoid;
+};
+inline CrossEntropy v_cross_entropy(vf z, vf target) {
+  static constexpr float kArtanh[] = {2.0f / 15, 2.0f / 13, 2.0f / 11, 2.0f / 9,
+                                      2.0f / 7,  2.0f / 5,  2.0f / 3,  2.0f};
+  const vf size = reinterpret_cast<vf>(reinterpret_cast<vbits>(z) & 0x7fffffff);
+  const vf most = v_set(80.0f);  // exp(-80) vanishes beside 1 and beside z
+  const vf one = v_set(1.0f), e = v_exp_of_positive(size < most ? size : most);
+  const vf s = v_div(one, v_add(v_add(e, e), one));
+  const vf log = v_mul(s, v_horner(v_mul(s, s), kArtanh, 8));
+  const vf loss = v_sub(v_add(v_relu(z), log), v_mul(target, z));
+  const vf small = v_div(one, v_add(e, one));
+  const vf sigmoid = z < v_zero() ? small : v_sub(one, small);
+  return {loss, z == z ? sigmoid : z};
+}
+
+/// The sum of n losses, in f64; dz = scale (sigmoid(z) - t), or nullptr.
+double bernoulli_row(const float* z, const float* t, float* dz, ptrdiff_t n, float scale) {
+  vd low = d_zero(), high = d_zero();
+  const vf factor = v_set(scale);
+  each(n, [&](ptrdiff_t i, auto part) {
+    const vf target = get(t + i, part);
+    const CrossEntropy c = v_cross_entropy(get(z + i, part), target);
+    const vf loss = only(c.loss, part);
+    low = d_add(low, d_low(loss));
+    high = d_add(high, d_high(loss));
+    if (dz) put(dz + i, v_mul(factor, v_sub(c.sigmoid, target)), part);
+  });
+  return d_sum(d_add(low, high));
+}
+
+void tanh_backward(const float* y, const float* dy, float* dx, ptrdiff_t n) {
+  const vf one = v_set(1.0f);
+  each(n, [&](ptrdiff_t i, auto part) {
+    const vf v = get(y + i, part);
+    put(dx + i, v_mul(get(dy + i, part), v_sub(one, v_mul(v, v))), part);
+  });
 }
 
 void tanh_pass(const float* x, float* y, ptrdiff_t n) {

@@ -26,6 +26,21 @@ inline void put(float* p, vf a, Part part) {
   v_store(p, a, part.mask);
 }
 
+/// `a` in the lanes that count, 0 in the others.
+inline vf only(vf a, Whole) {
+  return a;
+}
+inline vf only(vf a, Part part) {
+  return v_keep(part.mask, a);
+}
+/// The lanes of `a`, first to last.
+inline double d_sum(vd a) {
+  double lanes[kDoubles], sum = 0;
+  d_store(lanes, a);
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
 inline vi get(const int* p, Whole) {
   return i_load(p);
 }

@@ -218,11 +218,7 @@ double dot(const float* a, const float* b, ptrdiff_t n) {
     s0 = d_fma(d_low(u), d_low(v), s0);
     s1 = d_fma(d_high(u), d_high(v), s1);
   });
-  double lanes[kDoubles];
-  d_store(lanes, d_add(s0, s1));
-  double sum = 0;
-  for (double lane : lanes) sum += lane;
-  return sum;
+  return d_sum(d_add(s0, s1));
 }
 
 /// kLanes gradient elements from either type.

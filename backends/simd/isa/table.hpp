@@ -55,6 +55,8 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.relu = relu;
   k.tanh = tanh_pass;
   k.relu_backward = relu_backward;
+  k.tanh_backward = tanh_backward;
+  k.bernoulli_row = bernoulli_row;
   k.add = add;
   k.axpby = axpby;
   k.scale_add = scale_add;
