@@ -78,18 +78,23 @@ inline void pack_rows_of(ptrdiff_t vectors, const float* from, ptrdiff_t stride,
   }
 }
 
-/// One panel from lines, from the last 8 to the first: a store that reaches into the next k is
+/// One panel from lines, some elements of each at a time, so that the other lines find the rows of
+/// the panel in L1; and from the last 8 lines to the first: a store that reaches into the next k is
 /// repaired there.
 inline void pack_panel_of_lines(const PackPanels& p, const float* from, ptrdiff_t count,
                                 float* to) {
-  for (ptrdiff_t i = (p.width - 1) / 8 * 8; i >= 0; i -= 8) {
-    if (count > i) {
-      pack_lines_of<8>(count - i, from + i * p.across, p.across, p.depth, p.width, to + i);
-      continue;
-    }
-    const ptrdiff_t lanes = p.width - i < 8 ? p.width - i : 8;
-    for (ptrdiff_t k = 0; k < p.depth; ++k) {
-      for (ptrdiff_t j = i; j < i + lanes; ++j) to[k * p.width + j] = 0.0f;
+  constexpr ptrdiff_t kChunk = 64;
+  for (ptrdiff_t k = 0; k < p.depth; k += kChunk, from += kChunk, to += kChunk * p.width) {
+    const ptrdiff_t depth = p.depth - k < kChunk ? p.depth - k : kChunk;
+    for (ptrdiff_t i = (p.width - 1) / 8 * 8; i >= 0; i -= 8) {
+      if (count > i) {
+        pack_lines_of<8>(count - i, from + i * p.across, p.across, depth, p.width, to + i);
+        continue;
+      }
+      const ptrdiff_t lanes = p.width - i < 8 ? p.width - i : 8;
+      for (ptrdiff_t row = 0; row < depth; ++row) {
+        for (ptrdiff_t j = i; j < i + lanes; ++j) to[row * p.width + j] = 0.0f;
+      }
     }
   }
 }
