@@ -66,6 +66,8 @@ const Row kRows[] = {
     {"many channels, padding beyond the kernel", 2, 3, 3, 40, 36, 2, 2, {1, 1, 3, 3, 3, 3}},
     {"many channels, stride larger than kernel", 2, 7, 8, 40, 36, 2, 2, {3, 3, 1, 0, 0, 1}},
     {"1x1, many channels, 33 samples", 33, 3, 3, 300, 290, 1, 1, {}},
+    {"1x1, many channels, stride 2, 33 samples", 33, 4, 7, 256, 260, 1, 1, {2, 2}},
+    {"1x1, many channels, stride 2, many pixels", 3, 30, 26, 260, 253, 1, 1, {2, 2}},
     {"1x1, stride 2, long sums", 1, 3, 3, 2400, 20, 1, 1, {2, 2}},
     {"pixels 1 KiB apart", 1, 5, 6, 256, 64, 3, 3, {1, 1, 1, 1, 1, 1}},
     {"pixels 1 KiB apart, stride 2", 2, 7, 9, 128, 64, 3, 3, {2, 2, 1, 1, 1, 1}},

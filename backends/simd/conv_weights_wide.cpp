@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "backends/simd/conv_weights.hpp"
+#include "backends/simd/gemm.hpp"
 #include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
@@ -18,6 +19,7 @@ namespace {
 constexpr std::int64_t kStripPixels = 512;
 constexpr std::int64_t kFewest = 16;           // channels
 constexpr std::int64_t kDirectChannels = 256;  // of a 1 x 1 layer
+constexpr std::int64_t kProduct = 1 << 16;     // weights that make packing for a product cheap
 
 /// The layer, and how it is cut.
 struct Layer {
@@ -171,6 +173,30 @@ void run_block(const Layer& l, const Kernels& kernels, Range samples, int slice,
   }
 }
 
+/// Whether the layer is taken as a product over pixels: 1 x 1 of many channels without padding,
+/// rows of input pixels evenly apart.
+bool is_product(const Layer& l) {
+  return l.kh * l.kw == 1 && l.o * l.c >= kProduct && l.g.pad_top == 0 && l.g.pad_left == 0 &&
+         l.h == l.p * l.g.stride_h && (l.q - 1) * l.g.stride_w < l.w;
+}
+
+/// dw of samples [begin, end) as dy^T x.
+Product product_of(const Layer& l, Range samples, float* dw) {
+  Product p{};
+  p.m = l.o;
+  p.n = l.c;
+  p.k = (samples.end - samples.begin) * l.p * l.q;
+  p.a = {l.dy + samples.begin * l.p * l.q * l.o, 1, l.o};
+  p.b = {l.x + samples.begin * l.h * l.w * l.c, l.g.stride_w * l.c, 1};
+  if (l.g.stride_h > 1 || l.w != l.q) {
+    p.b.run = l.q;
+    p.b.run_step = l.g.stride_h * l.w * l.c;
+  }
+  p.c = dw;
+  p.c_row = l.padded_c;
+  return p;
+}
+
 Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   const core::Shape &x = args.x.shape(), &dw = args.dw.shape(), &dy = args.dy.shape();
   Layer l{};
@@ -229,6 +255,7 @@ bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context) {
   const int slices = static_cast<int>(
       std::clamp<std::int64_t>(threads / std::max<std::int64_t>(1, blocks), 1, panels));
   const std::int64_t together = std::max(1, threads / slices);  // blocks per round
+  const bool product = is_product(l);
   const bool f64 = args.dw.dtype() == core::DType::f64;
   const bool in_place = f64 && !args.accumulate && l.padded_c == l.c;
   double* sums = in_place ? args.dw.data<double>() : scratch.get<double>(Use::sums, elements);
@@ -249,11 +276,18 @@ bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context) {
       float* x = scratch.get<float>(Use::strip, x_elements, thread);
       float* dy = scratch.get<float>(Use::weights, dy_elements, thread);
       const Range clear = share(count * elements, thread, team, 16);
-      std::memset(partial + clear.begin, 0,
-                  static_cast<std::size_t>(clear.end - clear.begin) * sizeof(float));
+      if (!product || l.padded_c > l.c)
+        std::memset(partial + clear.begin, 0,
+                    static_cast<std::size_t>(clear.end - clear.begin) * sizeof(float));
 #pragma omp barrier
       for (std::int64_t item = thread; item < count * slices; item += team) {
         const std::int64_t block = item / slices, n = (round + block) * api::kSampleBlock;
+        if (product) {
+          multiply_share(
+              product_of(l, {n, std::min(l.n, n + api::kSampleBlock)}, partial + block * elements),
+              context, static_cast<int>(item % slices), slices);
+          continue;
+        }
         run_block(l, kernels, {n, std::min(l.n, n + api::kSampleBlock)},
                   static_cast<int>(item % slices), slices, x, dy, partial + block * elements);
       }

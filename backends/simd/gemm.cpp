@@ -22,11 +22,35 @@ struct Region {
 struct Block {
   Range rows, columns;
   std::int64_t k, depth;
-  float* a;        // packed panels of A, or nullptr: A is read where it lies
-  float* b;        // packed panels of B
-  bool pack_b;     // b is yet to be filled
-  bool one_panel;  // b holds one panel at a time
+  float* a;         // packed panels of A, or nullptr: A is read where it lies
+  float* b;         // packed panels of B
+  bool pack_b;      // b is yet to be filled
+  bool one_panel;   // b holds one panel at a time
+  Range next_rows;  // what is packed of A after this block
+  std::int64_t next_k;
 };
+
+/// What is packed of A next.
+LinesAhead next_of_a(const Product& p, const Plan& plan, const Block& block) {
+  const std::int64_t rows = block.next_rows.end - block.next_rows.begin;
+  const std::int64_t depth = std::min(plan.depth, p.k - block.next_k);
+  if (!block.a || rows <= 0 || depth <= 0) return {};
+  const float* from = p.a.data + block.next_rows.begin * p.a.row + block.next_k * p.a.column;
+  if (p.a.row == 1) return {from, p.a.column, depth, (rows + kLine - 1) / kLine};
+  return {from, p.a.row, rows, (depth + kLine - 1) / kLine};
+}
+
+/// Packs the panel of `count` columns of B from column j.
+void pack_panel(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
+                std::int64_t j, std::int64_t count, float* to) {
+  const std::int64_t end = block.k + block.depth, width = round_up(count, kernels.lanes);
+  for (std::int64_t k = block.k, rows = 0; k < end; k += rows, to += rows * width) {
+    const std::int64_t run = p.b.run > 0 ? p.b.run : p.k, first = k % run;
+    rows = std::min(end - k, run - first);
+    kernels.gemm_pack({p.b.data + k / run * p.b.run_step + first * p.b.row + j * p.b.column,
+                       p.b.column, p.b.row, count, rows, width, panel_b(plan, block.depth), to});
+  }
+}
 
 /// The panel of B at column j, where it lies, or packed: by the first tile over it, if that can be.
 void panel_of_b(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
@@ -40,31 +64,31 @@ void panel_of_b(const Product& p, const Kernels& kernels, const Plan& plan, cons
   float* to =
       block.b +
       (block.one_panel ? 0 : (j - block.columns.begin) / plan.width * panel_b(plan, block.depth));
-  if (block.pack_b && p.b.column == 1 && count == kernels.lanes * kernels.gemm_vectors &&
+  if (block.pack_b && p.b.column == 1 && p.b.run == 0 &&
+      count == kernels.lanes * kernels.gemm_vectors &&
       block.rows.end - block.rows.begin >= plan.height) {
     t.pack_b = to;
     return;
   }
   t.b = to;
   t.b_step = round_up(count, kernels.lanes);
-  if (block.pack_b || !plan.pack_b)
-    kernels.gemm_pack(
-        {from, p.b.column, p.b.row, count, block.depth, t.b_step, panel_b(plan, block.depth), to});
+  if (block.pack_b || !plan.pack_b) pack_panel(p, kernels, plan, block, j, count, to);
 }
 
 /// What is read after the panel of B at column j: the next one, packed or as it lies; or the rows
 /// of A that follow those of each tile, where A is read where it lies and has been read by no
-/// panel.
+/// panel; after the last panel, what is packed of A.
 LinesAhead ahead_of(const Product& p, const Plan& plan, const Block& block, std::int64_t j) {
   const std::int64_t next = j + plan.width;
   if (!block.a && p.a.column == 1 && block.depth == p.a.row && j == block.columns.begin)
     return {p.a.data + (block.rows.begin + plan.height) * p.a.row, kLine,
             (block.rows.end - block.rows.begin) * p.a.row / kLine, 1};
-  if (next >= block.columns.end) return {};
+  if (next >= block.columns.end) return next_of_a(p, plan, block);
   const bool packed = plan.pack_b && !block.pack_b && !block.one_panel;
   if (packed)
     return {block.b + (next - block.columns.begin) / plan.width * panel_b(plan, block.depth), kLine,
             block.depth * plan.width / kLine, 1};
+  if (p.b.run > 0) return {};
   const float* from = p.b.data + block.k * p.b.row + next * p.b.column;
   if (p.b.column == 1) return {from, p.b.row, block.depth, (plan.width + kLine - 1) / kLine};
   return {from, p.b.column, plan.width, (block.depth + kLine - 1) / kLine};
@@ -135,6 +159,10 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
       block.pack_b = plan.pack_b;
       for (std::int64_t ic = region.rows.begin; ic < region.rows.end; ic += part) {
         block.rows = {ic, std::min(ic + part, region.rows.end)};
+        const bool more = block.rows.end < region.rows.end;
+        const std::int64_t next = more ? block.rows.end : region.rows.begin;
+        block.next_rows = {next, std::min(next + part, region.rows.end)};
+        block.next_k = more ? block.k : block.k + plan.depth;
         if (block.a) pack_a(p, kernels, plan, block);
         multiply_block(p, kernels, plan, block);
         block.pack_b = false;
@@ -177,6 +205,12 @@ void multiply(const Product& p, Context& context) {
                     {share(p.m, thread / columns, rows, plan.height),
                      share(p.n, thread % columns, columns, plan.width)});
   }
+}
+
+void multiply_share(const Product& p, Context& context, int part, int parts) {
+  const Plan plan = plan_of(p, context.kernels());
+  multiply_region(p, context.kernels(), plan, context.scratch,
+                  {share(p.m, part, parts, plan.height), {0, p.n}});
 }
 
 }  // namespace isaribi::simd

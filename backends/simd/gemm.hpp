@@ -11,9 +11,12 @@
 namespace isaribi::simd {
 
 /// A row-major operand of which element (i, j) is data[i row + j column]; one of the strides is 1.
+/// Of B with a `run`, rows come in runs of so many, `run_step` elements apart: the pixels that a
+/// strided convolution meets.
 struct Operand {
   const float* data;
   std::int64_t row, column;
+  std::int64_t run = 0, run_step = 0;
 };
 
 /// C[m, n] = act(alpha A[m, k] B[k, n] + beta C + bias[n]), C row-major with `c_row` elements per
@@ -29,6 +32,10 @@ struct Product {
 };
 
 void multiply(const Product& p, Context& context);
+
+/// Share `part` of `parts` of the rows of C, by the calling thread alone, whose scratch memory must
+/// be ready (Context::ready).
+void multiply_share(const Product& p, Context& context, int part, int parts);
 
 /// As multiply for a product that is symmetric (m = n, B = A^T): only tiles that touch the lower
 /// triangle are computed, then mirrored, so that both triangles are bitwise equal.

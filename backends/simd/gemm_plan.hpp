@@ -31,6 +31,7 @@ class LinesAhead {
   LinesAhead(const float* from, std::int64_t row, std::int64_t rows, std::int64_t lines)
       : from_(from), row_(row), rows_(rows), lines_(lines) {}
 
+  bool done() const { return line_ >= lines_; }
   /// Gives the tile its share.
   void take(const Kernels& kernels, GemmTile& t) {
     t.ahead = line_ < lines_ ? from_ + at_ * row_ + line_ * kLine : nullptr;
@@ -75,7 +76,7 @@ inline Plan plan_of(const Product& p, const Kernels& kernels) {
   const std::int64_t columns = caches().l3 / 2 / kDepth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
   plan.pack_a = p.n > 16 * plan.width || (p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2);
-  plan.pack_b = p.b.column != 1 || p.m > 3 * plan.height;
+  plan.pack_b = p.b.column != 1 || p.b.run > 0 || p.m > 3 * plan.height;
   return plan;
 }
 
