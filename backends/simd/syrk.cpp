@@ -26,6 +26,7 @@ struct Job {
   float* c;
   std::int64_t c_row;
   float alpha, beta;
+  bool mirrored;  // the upper triangle, too
 };
 
 /// The rows of A, as panels of columns of A^T: [k][width].
@@ -41,6 +42,16 @@ struct Place {
   std::int64_t step;
 };
 
+/// What tiles fetch, in turn: where the block of C that they form is mirrored to, the panel that
+/// comes next, what is packed later.
+struct Fetches {
+  LinesAhead mirror, panel, later;
+
+  void take(const Kernels& kernels, GemmTile& t) {
+    (!mirror.done() ? mirror : !panel.done() ? panel : later).take(kernels, t);
+  }
+};
+
 /// Panel `q` of this block of K.
 Place place_of(const Panels& panels, const Plan& plan, std::int64_t n, std::int64_t q,
                const Kernels& kernels) {
@@ -50,47 +61,141 @@ Place place_of(const Panels& panels, const Plan& plan, std::int64_t n, std::int6
           count == plan.width ? plan.width : round_up(count, kernels.lanes)};
 }
 
-/// Packs what cannot be read where it lies of columns [0, end).
-void pack_panels(const Product& p, const Kernels& kernels, const Plan& plan, std::int64_t k,
-                 std::int64_t depth, std::int64_t end, const Panels& panels) {
-  const std::int64_t first = panels.first_packed * plan.width;
-  const std::int64_t whole = end / plan.width * plan.width;
-  const float* from = p.a.data + k * p.a.column;
-  if (whole > first)
-    kernels.gemm_pack({from + first * p.a.row, p.a.row, p.a.column, whole - first, depth,
-                       plan.width, panels.panel, panels.packed});
-  if (end > whole)
-    kernels.gemm_pack({from + whole * p.a.row, p.a.row, p.a.column, end - whole, depth,
-                       round_up(end - whole, kernels.lanes), panels.panel,
-                       panels.packed + (whole - first) / plan.width * panels.panel});
+/// Elements of C's upper triangle from its lower one: a line of cache of the lower rows at a time.
+void mirror(float* c, std::int64_t c_row, const Kernels& kernels, Range rows, Range columns) {
+  constexpr std::int64_t kEight = 8;
+  for (std::int64_t i = rows.begin; i < rows.end; i += kLine) {
+    const std::int64_t count = std::min(kLine, rows.end - i);
+    const auto by_element = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t y = i; y < i + count; ++y) {
+        for (std::int64_t x = std::max(begin, y + 1); x < end; ++x)
+          c[y * c_row + x] = c[x * c_row + y];
+      }
+    };
+    std::int64_t x = std::clamp(i + kLine, columns.begin, columns.end);
+    by_element(columns.begin, x);
+    for (; x + kEight <= columns.end; x += kEight)
+      kernels.transpose_eight(c + x * c_row + i, c_row, count, c_row, c + i * c_row + x);
+    by_element(x, columns.end);
+  }
 }
 
-/// Rows of panel q times the columns of panel j <= q. On the diagonal a band of as many rows as a
-/// vector has lanes takes the vectors that reach into the triangle, and tiles are as tall as their
-/// width allows: short and narrow ones would wait for the latency of the FMA.
+/// Packs panels [from, to) of this block where they cannot be read where they lie.
+void pack_panels(const Product& p, const Kernels& kernels, const Plan& plan, std::int64_t k,
+                 std::int64_t depth, std::int64_t from, std::int64_t to, const Panels& panels) {
+  const std::int64_t first = std::max(from, panels.first_packed) * plan.width;
+  const std::int64_t end = std::min(to * plan.width, p.n), whole = end / plan.width * plan.width;
+  const float* lines = p.a.data + k * p.a.column;
+  float* packed = panels.packed + (first / plan.width - panels.first_packed) * panels.panel;
+  if (whole > first)
+    kernels.gemm_pack({lines + first * p.a.row, p.a.row, p.a.column, whole - first, depth,
+                       plan.width, panels.panel, packed});
+  if (end > std::max(first, whole))
+    kernels.gemm_pack({lines + whole * p.a.row, p.a.row, p.a.column, end - whole, depth,
+                       round_up(end - whole, kernels.lanes), panels.panel,
+                       packed + (whole - first) / plan.width * panels.panel});
+}
+
+/// Whether the first tile on the diagonal of panel q packs it: of whole panels whose lowest tile
+/// is a full one.
+bool tile_packs(const Product& p, const Kernels& kernels, const Plan& plan, std::int64_t q,
+                const Panels& panels) {
+  const std::int64_t most = kernels.tile_rows[kernels.gemm_vectors];
+  const std::int64_t tiles = (kernels.lanes + most - 1) / most;
+  return q >= panels.first_packed && p.a.row == 1 && (q + 1) * plan.width <= p.n &&
+         plan.width == kernels.gemm_vectors * kernels.lanes &&
+         kernels.lanes - kernels.lanes * (tiles - 1) / tiles == most;
+}
+
+/// Rows of panel q times the columns of panel j <= q, from the lowest tile to the highest; the
+/// first one packs the panel where there is a place for it. On the diagonal a band of as many rows
+/// as a vector has lanes takes the vectors that reach into the triangle, and tiles are as tall as
+/// their width allows: short and narrow ones would wait for the latency of the FMA.
 void multiply_panels(const Product& p, const Kernels& kernels, const Plan& plan, const Job& job,
-                     std::int64_t q, std::int64_t j, Place a, Place b, const float* end_ahead,
-                     GemmTile& t) {
+                     std::int64_t q, std::int64_t j, Place a, Place b, float* pack,
+                     Fetches& fetches, GemmTile& t) {
   const std::int64_t rows = std::min(plan.width, p.n - q * plan.width);
-  const std::int64_t taken = kLine * (t.k / kernels.fetch_steps);
   t.a_row = 1;
-  t.a_step = a.step;
   t.b = b.data;
   t.b_step = b.step;
+  t.pack_b = pack;
   const std::int64_t band = j < q ? rows : kernels.lanes;
-  for (std::int64_t begin = 0; begin < rows; begin += band) {
+  for (std::int64_t begin = (rows - 1) / band * band; begin >= 0; begin -= band) {
     const std::int64_t height = std::min(band, rows - begin);
     t.columns = static_cast<int>(j < q ? plan.width : begin + height);
     const std::int64_t most = kernels.tile_rows[(t.columns + kernels.lanes - 1) / kernels.lanes];
     const std::int64_t tiles = (height + most - 1) / most;
-    for (std::int64_t i = 0; i < tiles; ++i) {
+    for (std::int64_t n = 0; n < tiles; ++n) {
+      const std::int64_t i = j < q ? n : tiles - 1 - n;
       const std::int64_t first = begin + height * i / tiles, end = begin + height * (i + 1) / tiles;
       t.a = a.data + first;
+      t.a_step = a.step;
       t.rows = static_cast<int>(end - first);
       t.c = job.c + (q * plan.width + first) * job.c_row + j * plan.width;
-      t.next_c = t.c + t.rows * job.c_row;
+      t.next_c = j < q ? t.c + t.rows * job.c_row : t.c - most * job.c_row;
+      fetches.take(kernels, t);
       kernels.gemm_tile(t);
-      if (t.ahead) t.ahead = t.ahead + taken < end_ahead ? t.ahead + taken : nullptr;
+      if (t.pack_b) {
+        a = b = {t.pack_b, plan.width};
+        t.b = b.data;
+        t.b_step = b.step;
+        t.pack_b = nullptr;
+      }
+    }
+  }
+}
+
+/// Elements [k, k + depth) of the rows of A that panels [from, to) hold, to be fetched.
+LinesAhead rows_ahead(const Product& p, const Plan& plan, std::int64_t k, std::int64_t from,
+                      std::int64_t to) {
+  const std::int64_t depth = std::min(plan.depth, p.k - k), first = from * plan.width;
+  const std::int64_t rows = std::min(to * plan.width, p.n) - first;
+  if (depth <= 0 || rows <= 0) return {};
+  const float* at = p.a.data + first * p.a.row + k * p.a.column;
+  if (p.a.row == 1 && rows == p.a.column) return {at, kLine, depth * rows / kLine, 1};
+  if (p.a.row == 1) return {at, p.a.column, depth, (rows + kLine - 1) / kLine};
+  return {at, p.a.row, rows, (depth + kLine - 1) / kLine};
+}
+
+/// One block of K. Rows are taken in groups of panels that stay in L2 and are packed when their
+/// turn comes, by the tiles of the diagonal where these can; tiles fetch what follows.
+void run_block(const Product& p, const Kernels& kernels, const Plan& plan, const Job& job,
+               const Panels& panels, std::int64_t k, bool last, GemmTile& t) {
+  const std::int64_t count = (job.rows.end + plan.width - 1) / plan.width;
+  const std::int64_t group = std::max<std::int64_t>(1, plan.rows / plan.width);
+  const std::int64_t start = job.rows.begin / plan.width;
+  const auto rows_of = [&](std::int64_t q) {
+    return Range{q * plan.width, std::min((q + 1) * plan.width, p.n)};
+  };
+  const auto pair = [&](std::int64_t q, std::int64_t j, Place a, Place b, float* pack,
+                        Fetches& fetches) {
+    const Range rows = rows_of(q), columns = rows_of(j);
+    if (last)
+      fetches.mirror = {job.c + columns.begin * job.c_row + rows.begin, job.c_row,
+                        columns.end - columns.begin, (rows.end - rows.begin + kLine - 1) / kLine};
+    multiply_panels(p, kernels, plan, job, q, j, a, b, pack, fetches, t);
+    if (last) mirror(job.c, job.c_row, kernels, columns, rows);
+  };
+  const auto place = [&](std::int64_t q) { return place_of(panels, plan, p.n, q, kernels); };
+  pack_panels(p, kernels, plan, k, t.k, 0, start, panels);
+  for (std::int64_t from = start; from < count; from += group) {
+    const std::int64_t to = std::min(from + group, count);
+    Fetches fetches;
+    fetches.later = to < count ? rows_ahead(p, plan, k, to, std::min(to + group, count))
+                               : rows_ahead(p, plan, k + t.k, 0, std::min(start + group, count));
+    for (std::int64_t q = from; q < to; ++q) {
+      if (tile_packs(p, kernels, plan, q, panels)) {
+        const Place raw{p.a.data + k * p.a.column + q * plan.width, p.a.column};
+        pair(q, q, raw, raw, panels.packed + (q - panels.first_packed) * panels.panel, fetches);
+      } else {
+        pack_panels(p, kernels, plan, k, t.k, q, q + 1, panels);
+        pair(q, q, place(q), place(q), nullptr, fetches);
+      }
+    }
+    for (std::int64_t j = 0; j < to; ++j) {
+      if (j + 1 < from) fetches.panel = {place(j + 1).data, kLine, t.k * plan.width / kLine, 1};
+      for (std::int64_t q = std::max(from, j + 1); q < to; ++q)
+        pair(q, j, place(q), place(j), nullptr, fetches);
     }
   }
 }
@@ -109,30 +214,16 @@ void run_job(const Product& p, const Kernels& kernels, const Plan& plan, Scratch
   panels.panel = panel_b(plan, plan.depth);
   panels.packed =
       scratch.get<float>(Use::weights, (count - panels.first_packed) * panels.panel, thread);
-  const std::int64_t group = std::max<std::int64_t>(1, plan.rows / plan.width);  // panels in L2
   GemmTile t{};
   t.c_row = job.c_row;
   t.alpha = job.alpha;
-  t.ahead_step = kLine;
   for (std::int64_t block = job.blocks.begin; block < job.blocks.end; ++block) {
-    const std::int64_t k = block * plan.depth, depth = std::min(plan.depth, p.k - k);
+    const std::int64_t k = block * plan.depth;
     panels.direct = p.a.data + k * p.a.column;
-    pack_panels(p, kernels, plan, k, depth, job.rows.end, panels);
-    t.k = depth;
-    // The next block is on its way while this one is multiplied.
-    const std::int64_t next = k + depth;
-    t.ahead = p.a.row == 1 && next < p.k ? p.a.data + next * p.a.column : nullptr;
-    const float* end_ahead = p.a.data + std::min(p.k, next + plan.depth) * p.a.column;
+    t.k = std::min(plan.depth, p.k - k);
     t.beta = block == job.blocks.begin ? job.beta : 1.0f;
-    for (std::int64_t from = job.rows.begin / plan.width; from < count; from += group) {
-      const std::int64_t to = std::min(from + group, count);
-      for (std::int64_t j = 0; j < to; ++j) {
-        const Place b = place_of(panels, plan, p.n, j, kernels);
-        for (std::int64_t q = std::max(from, j); q < to; ++q)
-          multiply_panels(p, kernels, plan, job, q, j, place_of(panels, plan, p.n, q, kernels), b,
-                          end_ahead, t);
-      }
-    }
+    const bool last = job.mirrored && block + 1 == job.blocks.end;
+    run_block(p, kernels, plan, job, panels, k, last, t);
   }
 }
 
@@ -144,26 +235,6 @@ void add_slices(const Product& p, const Kernels& kernels, float* partial, std::i
   for (std::int64_t s = 1; s < slices; ++s)
     kernels.add(sum, partial + s * area + i * p.n, sum, i + 1, false);
   kernels.axpby(p.alpha, sum, p.beta, p.c + i * p.c_row, i + 1);
-}
-
-/// C's upper triangle from its lower one, rows [begin, end) of the upper one: a line of cache of
-/// the lower rows at a time.
-void mirror(float* c, std::int64_t c_row, std::int64_t n, const Kernels& kernels, Range r) {
-  constexpr std::int64_t kEight = 8;
-  for (std::int64_t i = r.begin; i < r.end; i += kLine) {
-    const std::int64_t rows = std::min(kLine, r.end - i);
-    const auto by_element = [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t y = i; y < i + rows; ++y) {
-        for (std::int64_t x = std::max(begin, y + 1); x < end; ++x)
-          c[y * c_row + x] = c[x * c_row + y];
-      }
-    };
-    std::int64_t x = std::min(n, i + kLine);
-    by_element(i, x);
-    for (; x + kEight <= n; x += kEight)
-      kernels.transpose_eight(c + x * c_row + i, c_row, rows, c_row, c + i * c_row + x);
-    by_element(x, n);
-  }
 }
 
 /// Rows of thread t of `team`: equal areas of the triangle, rows up to n sqrt(t / team).
@@ -190,23 +261,25 @@ void multiply_symmetric(const Product& p, Context& context) {
     const int team = omp_get_num_threads(), thread = omp_get_thread_num();
     if (slices == 1) {
       const Range rows = triangle_share(p.n, thread, team, plan.width);
-      run_job(p, kernels, plan, scratch, {{0, blocks}, rows, p.c, p.c_row, p.alpha, p.beta});
+      run_job(p, kernels, plan, scratch, {{0, blocks}, rows, p.c, p.c_row, p.alpha, p.beta, true});
     } else {
       for (std::int64_t s = thread; s < slices; s += team) {
         const Range part{blocks * s / slices, blocks * (s + 1) / slices};
         run_job(p, kernels, plan, scratch,
-                {part, {0, p.n}, partial + s * p.n * p.n, p.n, 1.0f, 0.0f});
+                {part, {0, p.n}, partial + s * p.n * p.n, p.n, 1.0f, 0.0f, false});
       }
 #pragma omp barrier
       for (std::int64_t i = thread; i < p.n; i += team) add_slices(p, kernels, partial, slices, i);
-    }
 #pragma omp barrier
-    mirror(p.c, p.c_row, p.n, kernels, share(p.n, thread, team, 16));
+      mirror(p.c, p.c_row, kernels, share(p.n, thread, team, kLine), {0, p.n});
+    }
   }
 }
 
 void mirror_lower(float* c, std::int64_t n, Context& context) {
-  parallel_ranges(n, n * n / 2, kLine, [&](Range r) { mirror(c, n, n, context.kernels(), r); });
+  parallel_ranges(n, n * n / 2, kLine, [&](Range r) {
+    mirror(c, n, context.kernels(), r, {0, n});
+  });
 }
 
 }  // namespace isaribi::simd
