@@ -13,6 +13,8 @@
 namespace isaribi::simd {
 namespace {
 
+constexpr std::int64_t kPanelsPerThread = 4;  // at least, for panels to be handed out
+
 /// The rows and columns of C of one thread.
 struct Region {
   Range rows, columns;
@@ -195,6 +197,14 @@ void multiply(const Product& p, Context& context) {
   const Plan plan = plan_of(p, kernels);
   if (!worth_a_team(p)) {
     multiply_region(p, kernels, plan, scratch, {{0, p.m}, {0, p.n}});
+    return;
+  }
+  const std::int64_t panels = (p.n + plan.width - 1) / plan.width;
+  if (!plan.pack_a && p.m <= plan.rows && panels >= kPanelsPerThread * omp_get_max_threads()) {
+    parallel_shares(panels, p.m * p.n * p.k, 1, [&](Range r) {
+      multiply_region(p, kernels, plan, scratch,
+                      {{0, p.m}, {r.begin * plan.width, std::min(p.n, r.end * plan.width)}});
+    });
     return;
   }
 #pragma omp parallel

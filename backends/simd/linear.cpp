@@ -93,7 +93,8 @@ void weight_gradient(const api::LinearBackwardWeights& args, Context& context) {
                        std::min(out, r.end * shared.height) - first, n, shared.height,
                        shared.dy_panel, dy + r.begin * shared.dy_panel});
   });
-  parallel_ranges(panels * strips, args.x.count() * out / 4, 1, [&](Range r) {
+  constexpr std::int64_t kGrain = 32;  // tiles, worth packing their panel of x again
+  parallel_shares(panels * strips, args.x.count() * out / 4, kGrain, [&](Range r) {
     const int thread = omp_get_thread_num();
     float* x = scratch.get<float>(Use::strip, n * shared.width + 16, thread);
     double* sums = scratch.get<double>(Use::sums, shared.height * shared.width, thread);
