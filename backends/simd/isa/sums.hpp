@@ -7,16 +7,16 @@
 
 namespace {
 
-// What a rank sends may lie anywhere in a message.
-using AnyFloat [[gnu::aligned(1)]] = float;
-using AnyDouble [[gnu::aligned(1)]] = double;
-using AnyInt [[gnu::aligned(1)]] = unsigned;
-
+/// What a rank sends may lie anywhere in a message. The compiler takes whole vectors.
 template <typename T>
 void add_to(void* y, const void* x, ptrdiff_t n) {
-  T* sum = static_cast<T*>(y);
-  const T* term = static_cast<const T*>(x);
-  for (ptrdiff_t i = 0; i < n; ++i) sum[i] += term[i];  // the compiler takes whole vectors
+  for (ptrdiff_t i = 0; i < n; ++i) {
+    T sum, term;
+    __builtin_memcpy(&sum, static_cast<T*>(y) + i, sizeof(T));
+    __builtin_memcpy(&term, static_cast<const T*>(x) + i, sizeof(T));
+    sum += term;
+    __builtin_memcpy(static_cast<T*>(y) + i, &sum, sizeof(T));
+  }
 }
 
 /// 16 bits of a float: of bf16 or of f16.

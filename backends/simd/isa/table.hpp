@@ -65,9 +65,9 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.dot = dot;
   k.sgd = sgd;
   k.adam = adam;
-  k.add_f32 = add_to<AnyFloat>;
-  k.add_f64 = add_to<AnyDouble>;
-  k.add_i32 = add_to<AnyInt>;
+  k.add_f32 = add_to<float>;
+  k.add_f64 = add_to<double>;
+  k.add_i32 = add_to<unsigned>;
   k.wire_f32 = wire_kernels<float>();
   k.wire_f64 = wire_kernels<double>();
   return k;
