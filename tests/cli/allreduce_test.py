@@ -9,7 +9,7 @@ import unittest
 
 import harness
 
-SHORT = ("--budget", "1")
+SHORT = ("--budget", "1s")
 
 
 class AllReduce(harness.CliTest):
@@ -287,9 +287,9 @@ class AllReduce(harness.CliTest):
                 (("--sizes", "1:2:1"), ("1:2:1",)), (("--sizes", "1:2:3:4"), ("1:2:3:4",)), (("--sizes", "0"), ("0",)),
                 (("--type", "f128"), ("f128",)), (("--type", "bf16"), ("no sum of bf16",)),
                 (("--type", "i32", "--wire", "bf16"), ("i32", "bf16")), (("--wire", "f8"), ("f8",)),
-                (("--plan", "tree3"), ("tree3", "ring, direct, shared or mpi")), (("--plan", "ring2/0"), ("0",)),
+                (("--plan", "tree3"), ("tree3", "ring, direct, shared, mpi or nccl")), (("--plan", "ring2/0"), ("0",)),
                 (("--plan", "ring1", "--sizes", "4K"), ("ring1", "apart")),
-                (("--budget", "-1"), ("--budget",)), (("--budget", "soon"), ("--budget",)), (("--window", "0"), ("--window",)),
+                (("--budget", "-1"), ("--budget",)), (("--budget", "soon"), ("--budget",)), (("--budget", "2 weeks"), ("--budget",)), (("--window", "0"), ("--window",)),
                 (("--collective", "scan", "--sizes", "4K"), ("scan", "reduce_scatter")),
                 (("--collective", "reduce_scatter"), ("--plan",)),
                 (("--collective", "all_gather", "--plan", "ring2", "--overlap", "1M"), ("--overlap", "all_reduce")),

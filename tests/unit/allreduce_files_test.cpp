@@ -163,7 +163,7 @@ TEST_CASE("tuning files: damaged and newer ones are refused") {
     CHECK(text.find("tuning.json") != std::string::npos);
   };
   holds(changed("\"format\": 1", "\"format\": 2"), "was written by a newer isaribi");
-  holds(changed("\"mpi\"", "\"tree4\""), "\"tree4\" is not ring, direct, shared or mpi");
+  holds(changed("\"mpi\"", "\"tree4\""), "\"tree4\" is not ring, direct, shared, mpi or nccl");
   holds(changed("\"bytes\"", "\"byte\""), "is no tuning file");
   holds(changed("\"seconds\": 0.001", "\"seconds\": \"fast\""), "is no tuning file");
   holds(changed("\"format\": 1, ", ""), "is no tuning file");

@@ -98,7 +98,7 @@ TEST_CASE("levels: what cannot be read is named") {
   for (const auto& [text, word] : bad) {
     std::string cause = "hierarchy ";
     cause.append(in_quotes(text)).append(": ").append(in_quotes(word));
-    cause.append(" is not ring, direct, shared or mpi with a number of members");
+    cause.append(" is not ring, direct, shared, mpi or nccl with a number of members");
     CHECK(cause_of([&] { comm::parse_levels(text); }) == cause);
     CHECK(cause_of([&] { comm::parse_plan(text); }) == cause);
   }

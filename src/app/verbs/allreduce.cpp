@@ -223,8 +223,13 @@ void add_allreduce(CLI::App& app, Command& chosen) {
                    "all_reduce (default); reduce_scatter or all_gather: named plans one way only, "
                    "beside MPI_Ireduce_scatter or MPI_Iallgatherv; leaves no tuning file");
   verb->add_flag("--exhaustive", options->exhaustive, "Measure every plan, not the promising ones");
-  verb->add_option("--budget", options->budget, "Seconds for measuring, about (default: 60)")
-      ->check(CLI::PositiveNumber);
+  const std::map<std::string, double> units{{"s", 1}, {"min", 60}, {"h", 3600}};
+  verb->add_option("--budget", options->budget,
+                   "Time for measuring, about: seconds, or with s, min or h (default: 60s)")
+      ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_OPTIONAL, "TIME"))
+      ->check([](const std::string& seconds) {
+        return std::stod(seconds) > 0 ? "" : seconds + " is no time to measure in";
+      });
   verb->add_option("--type", options->type, "Elements: f32 (default), f64, i32");
   verb->add_option("--wire", options->wire,
                    "Elements between nodes (between ranks on one node): f32, bf16, f16");

@@ -63,9 +63,10 @@ std::vector<HierarchyLevel> parse_levels(std::string_view text) {
       level.exchange = exchange;
     }
     if (!good) {
-      throw core::UsageError("hierarchy \"" + std::string(text) + "\": \"" + std::string(word) +
-                                 "\" is not ring, direct, shared or mpi with a number of members",
-                             std::string(kSyntax));
+      throw core::UsageError(
+          "hierarchy \"" + std::string(text) + "\": \"" + std::string(word) +
+              "\" is not ring, direct, shared, mpi or nccl with a number of members",
+          std::string(kSyntax));
     }
     levels.push_back(level);
     if (word.size() == rest.size()) return levels;
