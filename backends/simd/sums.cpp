@@ -15,7 +15,7 @@ using core::DType;
 
 template <std::size_t width>
 void copy(const void* x, void* y, std::int64_t n) {
-  std::memcpy(y, x, static_cast<std::size_t>(n) * width);
+  if (n > 0) std::memcpy(y, x, static_cast<std::size_t>(n) * width);
 }
 
 /// Null on a CPU without any level. A level that this CPU lacks is for others to complain about.

@@ -29,8 +29,9 @@ class PretendGroup final : public comm::Collectives {
  public:
   PretendGroup(const std::string& file, int rank, int size, const comm::GroupRoom& room)
       : file_(file), rank_(rank), size_(size), room_(room) {
+    room_.bytes = (room.bytes + 63) / 64 * 64;  // aligned as device memory is
     bytes_ = sizeof(Counters) * static_cast<std::size_t>(size) +
-             static_cast<std::size_t>(size * room.at_once) * room.bytes;
+             static_cast<std::size_t>(size * room.at_once) * room_.bytes;
     const int handle = open(file.c_str(), O_RDWR | O_CREAT, 0600);
     if (handle < 0 || ftruncate(handle, static_cast<off_t>(bytes_)) != 0)
       throw core::CommError("a pretended group cannot share " + file);

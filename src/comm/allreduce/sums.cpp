@@ -42,7 +42,7 @@ void widen(const void* wire, void* x, std::int64_t n) {
 
 template <typename T>
 void copy(const void* x, void* y, std::int64_t n) {
-  std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(T));
+  if (n > 0) std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(T));
 }
 
 template <typename T>
