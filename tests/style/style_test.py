@@ -82,10 +82,12 @@ class EveryRuleCanFail(unittest.TestCase):
     def test_vendor_headers(self):
         for name, home in (("mpi.h", "src/comm"), ("hdf5.h", "io/hdf5"), ("Kokkos_Core.hpp", "backends/kokkos"),
                            ("cuda_runtime.h", "backends/cuda"), ("cblas.h", "backends/simd"),
-                           ("immintrin.h", "backends/simd")):
+                           ("immintrin.h", "backends/simd"), ("nccl.h", "src/comm/nccl")):
             self.bad(rules.vendor_headers_stay_home, f"{name} belongs to", src__train__a_cpp=f"#include <{name}>\n")
             at_home = self.tree(**{home.replace("/", "__") + "__a_cpp": f"#include <{name}>\n"})
             self.assertEqual(rules.vendor_headers_stay_home(at_home), [])
+        self.bad(rules.vendor_headers_stay_home, "nccl.h belongs to src/comm/nccl", src__comm__a_cpp="#include <nccl.h>\n")
+        self.bad(rules.vendor_headers_stay_home, "cuda_runtime.h belongs to", src__comm__nccl__a_cpp="#include <cuda_runtime.h>\n")
 
     def test_circles(self):
         self.bad(rules.no_circles, "includes itself: a.hpp -> b.hpp -> a.hpp",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Calls of CUDA and NCCL that may fail.
+// Calls of NCCL, and of the CUDA runtime that its interface is made of and its header brings, that
+// may fail.
 #pragma once
 
-#include <cuda_runtime.h>
 #include <nccl.h>
 
 namespace isaribi::comm::nccl {

@@ -33,13 +33,16 @@ bool alike(std::span<const std::int64_t> counts) {
   return std::all_of(counts.begin(), counts.end(), [&](auto c) { return c == counts.front(); });
 }
 
-/// Calls visit(member, first element, elements) for every part that has any.
+/// Parts of several lengths: calls visit(member, first element, elements) for every one that has
+/// any, whose calls of NCCL leave in one launch.
 template <typename Visit>
-void for_parts(std::span<const std::int64_t> counts, const Visit& visit) {
+void launch_parts(std::span<const std::int64_t> counts, ncclComm_t comm, const Visit& visit) {
+  check(ncclGroupStart(), "ncclGroupStart");
   std::int64_t at = 0;
   for (std::size_t m = 0; m < counts.size(); at += counts[m++]) {
     if (counts[m] > 0) visit(static_cast<int>(m), at, static_cast<std::size_t>(counts[m]));
   }
+  check(ncclGroupEnd(), "ncclGroupEnd", comm);
 }
 
 std::int64_t first_of(std::span<const std::int64_t> counts, int member) {
@@ -178,13 +181,11 @@ Request Group::start_reduce_scatter_v(core::Tensor all, std::span<const std::int
             "ncclReduceScatter", queue_->comm);
       return;
     }
-    check(ncclGroupStart(), "ncclGroupStart");
-    for_parts(counts, [&](int member, std::int64_t first, std::size_t count) {
+    launch_parts(counts, queue_->comm, [&](int member, std::int64_t first, std::size_t count) {
       check(ncclReduce(part(first), part(first), count, type_of(all), ncclSum, member, queue_->comm,
                        queue_->stream),
             "ncclReduce", queue_->comm);
     });
-    check(ncclGroupEnd(), "ncclGroupEnd", queue_->comm);
   };
   return enqueue(all, 0, all.count(), sums, own, mine);
 }
@@ -202,13 +203,11 @@ Request Group::start_all_gather_v(core::Tensor mine, std::span<const std::int64_
             "ncclAllGather", queue_->comm);
       return;
     }
-    check(ncclGroupStart(), "ncclGroupStart");
-    for_parts(counts, [&](int member, std::int64_t first, std::size_t count) {
+    launch_parts(counts, queue_->comm, [&](int member, std::int64_t first, std::size_t count) {
       check(ncclBroadcast(part(first), part(first), count, type_of(all), member, queue_->comm,
                           queue_->stream),
             "ncclBroadcast", queue_->comm);
     });
-    check(ncclGroupEnd(), "ncclGroupEnd", queue_->comm);
   };
   return enqueue(mine, own, all.count(), copies, 0, all);
 }
