@@ -143,7 +143,8 @@ void levels_of_the_machine(Communicator& world) {
   }
 }
 
-void search(Communicator& world) {
+/// Whether a search measures plans through GPUs.
+bool searches_gpus(Communicator& world) {
   const comm::TunerOptions options{.sizes = {64 << 10},
                                    .type = core::DType::f32,
                                    .wire = std::nullopt,
@@ -153,9 +154,18 @@ void search(Communicator& world) {
                                    .budget_seconds = 2,
                                    .window = 2};
   const comm::TunerReport report = comm::tune(world, comm::discover_topology(world), options);
-  expect(std::any_of(report.results.begin(), report.results.end(),
-                     [](const comm::PlanResult& r) { return has_nccl(r.plan.levels); }),
-         "a plan through GPUs is measured");
+  return std::any_of(report.results.begin(), report.results.end(),
+                     [](const comm::PlanResult& r) { return has_nccl(r.plan.levels); });
+}
+
+void search(Communicator& world) {
+  expect(searches_gpus(world), "a plan through GPUs is measured");
+  PretendGroup::wrong = true;
+  expect(!searches_gpus(world), "GPUs that add wrongly are left alone");
+  PretendGroup::wrong = false;
+  PretendGroup::refuses = world.rank() == world.size() - 1;
+  expect(!searches_gpus(world), "GPUs of which one refuses are left alone");
+  PretendGroup::refuses = false;
 }
 
 /// Fewer GPUs than ranks, and none.

@@ -32,6 +32,7 @@ class PretendGroup final : public comm::Collectives {
     room_.bytes = (room.bytes + 63) / 64 * 64;  // aligned as device memory is
     bytes_ = sizeof(Counters) * static_cast<std::size_t>(size) +
              static_cast<std::size_t>(size * room.at_once) * room_.bytes;
+    if (refuses) throw core::CommError("a pretended GPU refuses");
     const int handle = open(file.c_str(), O_RDWR | O_CREAT, 0600);
     if (handle < 0 || ftruncate(handle, static_cast<off_t>(bytes_)) != 0)
       throw core::CommError("a pretended group cannot share " + file);
@@ -58,6 +59,8 @@ class PretendGroup final : public comm::Collectives {
 
   /// Collectives that all groups of this rank have finished.
   static inline std::int64_t finished = 0;
+  /// From now on sums are wrong, or nobody can join.
+  static inline bool wrong = false, refuses = false;
 
  private:
   struct Counters {
@@ -162,7 +165,7 @@ class PretendGroup final : public comm::Collectives {
     for (std::int64_t i = 0; i < w.to.count(); ++i) {
       T sum{};
       for (int m = 0; m < size_; ++m) sum += reinterpret_cast<const T*>(place(m, w))[w.out + i];
-      to[i] = sum;
+      to[i] = wrong && w.sums ? sum + sum + T{1} : sum;
     }
   }
 

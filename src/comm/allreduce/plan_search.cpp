@@ -83,6 +83,7 @@ void PlanSearch::list_plans() {
 
 bool PlanSearch::allowed(const std::vector<HierarchyLevel>& levels) const {
   if (!options_.shared_memory && has(levels, Exchange::shared)) return false;
+  if (!options_.gpus && has(levels, Exchange::nccl)) return false;
   try {
     check_plan(topology_, {levels, 0}, options_.wire);
   } catch (const core::UsageError&) {

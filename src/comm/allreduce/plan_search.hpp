@@ -20,6 +20,7 @@ struct SearchOptions {
   bool same_bits = false;           ///< only plans that add in the same order
   int window = 2;
   bool shared_memory = true;  ///< nodes have room for shared levels
+  bool gpus = true;           ///< sums through GPUs are right, where the topology has them
 };
 
 class PlanSearch {

@@ -34,6 +34,29 @@ bool shares_memory(Communicator& comm, const Topology& topology, const TunerOpti
   }
 }
 
+/// Collective: whether a sum through the GPUs of all ranks comes, and is right. A library that
+/// fails here, or is wrong, is left out of the search.
+bool sums_through_gpus(Communicator& comm, const Topology& topology, const TunerOptions& options) {
+  if (!topology.why_no_gpus.empty() || topology.ranks() == 1 || !options.plans.empty())
+    return false;
+  const core::Tensor x({1000}, core::DType::f32);
+  for (std::int64_t i = 0; i < x.count(); ++i)
+    x.data<float>()[i] = static_cast<float>(comm.rank() + i % 7);
+  std::int64_t right = 1;
+  try {
+    const PlanChoice plan{{{Exchange::nccl, topology.ranks()}}, 0};
+    make_runner(comm, topology, plan, std::nullopt, options.window)->start(x).wait();
+  } catch (const core::Error&) {
+    right = 0;
+  }
+  const std::int64_t ranks = comm.size();
+  for (std::int64_t i = 0; i < x.count(); ++i) {
+    const auto sum = static_cast<float>(ranks * (ranks - 1) / 2 + ranks * (i % 7));
+    if (x.data<float>()[i] != sum) right = 0;
+  }
+  return comm.all_reduce(right, ReduceOp::min) == 1;
+}
+
 class Tuner {
  public:
   Tuner(Communicator& comm, const Topology& topology, const TunerOptions& options)
@@ -41,7 +64,8 @@ class Tuner {
         topology_(topology),
         options_(options),
         search_(topology, {options.sizes, options.wire, options.same_bits, options.window,
-                           shares_memory(comm, topology, options)}) {
+                           shares_memory(comm, topology, options),
+                           sums_through_gpus(comm, topology, options)}) {
     report_.tuning = empty_tuning(topology, options);
   }
 
