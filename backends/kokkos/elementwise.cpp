@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Elementwise operations, concatenation along channels and the small reductions.
+#include "backends/kokkos/activation.hpp"
 #include "backends/kokkos/conv_kernels.hpp"
 #include "backends/kokkos/convert.hpp"
 #include "backends/kokkos/loops.hpp"
@@ -7,95 +8,6 @@
 
 namespace isaribi::kokkos {
 namespace {
-
-using api::Activation;
-
-template <typename T>
-KOKKOS_INLINE_FUNCTION T sigmoid(T x) {
-  return T(1) / (T(1) + Kokkos::exp(-x));
-}
-
-// The activations as types, so that each gets its own loop. `backward` is the derivative given x
-// and y.
-struct Relu {
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T forward(T x) {
-    return x < T(0) ? T(0) : x;  // NaN passes
-  }
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T backward(T, T y, T dy) {
-    return y > T(0) ? dy : T(0);
-  }
-};
-struct Relu6 {
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T forward(T x) {
-    return x < T(0) ? T(0) : x > T(6) ? T(6) : x;
-  }
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T backward(T, T y, T dy) {
-    return y > T(0) && y < T(6) ? dy : T(0);
-  }
-};
-struct Tanh {
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T forward(T x) {
-    return Kokkos::tanh(x);
-  }
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T backward(T, T y, T dy) {
-    return dy * (T(1) - y * y);
-  }
-};
-struct Sigmoid {
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T forward(T x) {
-    return sigmoid(x);
-  }
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T backward(T, T y, T dy) {
-    return dy * y * (T(1) - y);
-  }
-};
-struct Swish {
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T forward(T x) {
-    return x * sigmoid(x);
-  }
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T backward(T x, T, T dy) {
-    const T s = sigmoid(x);
-    return dy * s * (T(1) + x * (T(1) - s));
-  }
-};
-struct Identity {
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T forward(T x) {
-    return x;
-  }
-  template <typename T>
-  KOKKOS_INLINE_FUNCTION static T backward(T, T, T dy) {
-    return dy;
-  }
-};
-
-template <typename F>
-void with_activation(Activation kind, F&& f) {
-  switch (kind) {
-    case Activation::none:
-      return f(Identity{});
-    case Activation::relu:
-      return f(Relu{});
-    case Activation::relu6:
-      return f(Relu6{});
-    case Activation::tanh:
-      return f(Tanh{});
-    case Activation::sigmoid:
-      return f(Sigmoid{});
-    case Activation::swish:
-      return f(Swish{});
-  }
-}
 
 template <typename T, typename Act>
 void run_activation_forward(const Queue& queue, Index count, const T* x, T* y) {

@@ -68,7 +68,7 @@ struct WeightsKernel {
       for (int i = 0; i < size; ++i) acc[i] = T(0);
       for (int m = 0; m < tile.rows; ++m) a[m] = dy_panels + (t * n + first) * tile.rows + m;
       tile.run(a, x_panels + (panel * n + first) * kColumns, r, acc);
-      for (int i = 0; i < size; ++i) total[i] += static_cast<double>(acc[i]);
+      tile.add(acc, total);
     }
     const Index rows = Kokkos::min<Index>(tile.rows, outputs - t * tile.rows);
     const Index columns = Kokkos::min<Index>(kColumns, inputs - panel * kColumns);

@@ -38,23 +38,31 @@ struct MultiplyChunk {
     const Index row0 = t * tile.rows, column0 = panel * Tile<T>::kColumns;
     const Index rows = Kokkos::min<Index>(tile.rows, p.m - row0);
     const Index columns = Kokkos::min<Index>(Tile<T>::kColumns, p.n - column0);
-    for (Index m = 0; m < rows; ++m) {
-      T* c = p.c + (row0 + m) * p.c_m + column0 * p.c_n;
-      const T* sum = acc + m * Tile<T>::kColumns;
-      for (Index j = 0; j < columns; ++j) store(c[j * p.c_n], sum[j], column0 + j);
+    T* c = p.c + row0 * p.c_m + column0 * p.c_n;
+    const T* bias = last && p.bias != nullptr ? p.bias + column0 : nullptr;
+    if (p.c_n == 1 && columns == Tile<T>::kColumns) {  // constants, so that stores are vectors
+      store(acc, c, bias, rows, std::integral_constant<int, Tile<T>::kColumns>{},
+            std::integral_constant<int, 1>{});
+    } else {
+      store(acc, c, bias, rows, columns, p.c_n);
     }
   }
 
-  KOKKOS_INLINE_FUNCTION void store(T& c, T sum, Index column) const {
-    T value = p.alpha * sum;
-    if (!first) {
-      value += c;
-    } else if (p.beta != T(0)) {
-      value += p.beta * c;
+  template <typename Columns, typename Step>
+  KOKKOS_INLINE_FUNCTION void store(const T* acc, T* c, const T* bias, Index rows, Columns columns,
+                                    Step step) const {
+    const bool add = !first || p.beta != T(0), relu = last && p.relu;
+    const T alpha = p.alpha, beta = first ? p.beta : T(1);
+    for (Index m = 0; m < rows; ++m, c += p.c_m, acc += Tile<T>::kColumns) {
+#pragma omp simd
+      for (Index j = 0; j < columns; ++j) {
+        T value = alpha * acc[j];
+        if (add) value += beta * c[j * step];
+        if (bias != nullptr) value += bias[j];
+        if (relu) value = value < T(0) ? T(0) : value;
+        c[j * step] = value;
+      }
     }
-    if (last && p.bias != nullptr) value += p.bias[column];
-    if (last && p.relu && value < T(0)) value = T(0);
-    c = value;
   }
 };
 

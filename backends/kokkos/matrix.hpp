@@ -44,6 +44,15 @@ struct Tile {
       }
     }
   }
+
+  /// totals += acc, both of `rows` rows.
+  KOKKOS_INLINE_FUNCTION void add(const T* acc, double* totals) const {
+    if constexpr (kHost) {
+      host.add(acc, totals, rows * kColumns);
+    } else {
+      for (int i = 0; i < kMaxRows * kColumns; ++i) totals[i] += static_cast<double>(acc[i]);
+    }
+  }
 };
 
 /// Elements of the panels of an [n, k] operand: whole panels of `width`.

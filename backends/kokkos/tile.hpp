@@ -28,7 +28,8 @@ template <typename T>
 struct HostTile {
   int rows = 0;
   void (*run)(const T* const* a, const T* b, const Reduction& reduction, T* acc) = nullptr;
-  const char* isa = "";  ///< what it was compiled for
+  void (*add)(const T* acc, double* totals, int count) = nullptr;  ///< totals[i] += acc[i]
+  const char* isa = "";                                            ///< what it was compiled for
 };
 
 /// The best tile for this CPU.

@@ -6,10 +6,10 @@
 namespace isaribi::kokkos {
 
 HostTile<float> avx512_tile_f32() {
-  return {8, run_tile<float, 8, 64, 1>, "avx512"};
+  return {8, run_tile<float, 8, 64, 1>, add_to_totals<float>, "avx512"};
 }
 HostTile<double> avx512_tile_f64() {
-  return {8, run_tile<double, 8, 64, 1>, "avx512"};
+  return {8, run_tile<double, 8, 64, 1>, add_to_totals<double>, "avx512"};
 }
 
 }  // namespace isaribi::kokkos

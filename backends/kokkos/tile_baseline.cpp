@@ -6,10 +6,10 @@
 namespace isaribi::kokkos {
 
 HostTile<float> baseline_tile_f32() {
-  return {6, run_tile<float, 6, 16, 2>, "baseline"};
+  return {6, run_tile<float, 6, 16, 2>, add_to_totals<float>, "baseline"};
 }
 HostTile<double> baseline_tile_f64() {
-  return {6, run_tile<double, 6, 16, 2>, "baseline"};
+  return {6, run_tile<double, 6, 16, 2>, add_to_totals<double>, "baseline"};
 }
 
 }  // namespace isaribi::kokkos

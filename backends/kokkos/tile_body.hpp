@@ -58,5 +58,11 @@ void run_tile(const T* const* a, const T* b, const Reduction& r, T* acc) {
   }
 }
 
+template <typename T>
+void add_to_totals(const T* acc, double* totals, int count) {
+#pragma omp simd
+  for (int i = 0; i < count; ++i) totals[i] += static_cast<double>(acc[i]);
+}
+
 }  // namespace
 }  // namespace isaribi::kokkos

@@ -15,15 +15,22 @@ void run_sgd(const Queue& queue, const api::SgdUpdate& args) {
   const bool nesterov = args.nesterov;
   for_elements(
       queue, "sgd_update", args.w.count(), KOKKOS_LAMBDA(Index begin, Index end) {
-        for (Index i = begin; i < end; ++i) {
+        const auto update = [&](Index i, auto with_velocity) {
           const double value = static_cast<double>(w[i]);
           double step = scale * static_cast<double>(gradient[i]) + l2 * value;
-          if (velocity != nullptr) {
+          if constexpr (with_velocity) {
             const double v = momentum * static_cast<double>(velocity[i]) + step;
             velocity[i] = static_cast<T>(v);
             step = nesterov ? step + momentum * v : v;
           }
           w[i] = static_cast<T>(keep * value - lr * step);
+        };
+        if (velocity != nullptr) {
+#pragma omp simd
+          for (Index i = begin; i < end; ++i) update(i, std::true_type{});
+        } else {
+#pragma omp simd
+          for (Index i = begin; i < end; ++i) update(i, std::false_type{});
         }
       });
 }
