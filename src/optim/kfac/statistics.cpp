@@ -3,6 +3,8 @@
 // where a weight is used: A = 1/N sum_n sum_t p p^T and G = 1/(N R) sum_n sum_t g g^T (expand,
 // Grosse & Martens 2016), or A = 1/N sum_n a a^T with a = 1/R sum_t p and G = 1/N sum_n h h^T with
 // h = sum_t g (reduce, Eschenhagen et al. 2023). Since g = N d, sums over d carry a factor N^2.
+// FOOF has no G to carry the 1 / R: its A is a mean over samples and places, else layers of many
+// places would hardly learn beside linear ones.
 #include "optim/kfac/statistics.hpp"
 
 #include <algorithm>
@@ -159,12 +161,13 @@ void Statistics::add_input(Block& block, const nn::Curvature& layer, const core:
                                  .scale = 1.0 / static_cast<double>(block.positions)};
     add_mean(block, block.a, block.mean_a, block.uses_a, patches, 1.0 / n);
   } else {
+    const double places = block.g.exists() ? 1.0 : static_cast<double>(block.positions);
     backend_.factor().patch_covariance({.x = images,
                                         .kh = layer.kernel_h,
                                         .kw = layer.kernel_w,
                                         .geometry = layer.geometry,
                                         .bias = layer.bias != nullptr,
-                                        .scale = 1.0 / n,
+                                        .scale = 1.0 / (n * places),
                                         .a = block.a.local,
                                         .accumulate = !first(block.a)});
   }
