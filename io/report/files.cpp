@@ -2,6 +2,7 @@
 #include "io/report/files.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -73,6 +74,26 @@ void replace_text(const std::string& path, const std::string& text) {
     ::unlink(temporary.c_str());
     raise_errno(path, "write", error);
   }
+}
+
+FileLock::~FileLock() {
+  if (file_ >= 0) ::close(file_);
+}
+
+std::string FileLock::take(const std::string& path, const std::string& holder) {
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0) raise_errno(path, "open", errno);
+  if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) {
+      const std::string other = read_text(path);
+      return other.empty() ? "another process" : other;
+    }
+    if (errno != ENOLCK && errno != ENOSYS && errno != EOPNOTSUPP) raise_errno(path, "lock", errno);
+  }
+  int error = ::ftruncate(file_, 0) == 0 ? 0 : errno;
+  if (error == 0) error = write_all(file_, holder);
+  if (error != 0) raise_errno(path, "write", error);
+  return "";
 }
 
 }  // namespace isaribi::report

@@ -65,6 +65,20 @@ class Stop(unittest.TestCase):
         (self.folder / "stopfile" / "STOP").touch()
         self.assertEqual(job.wait(timeout=60), 75)
 
+    def test_two_jobs_do_not_share_a_run_folder(self):
+        deck = self.deck("shared", epochs=2000)
+        job = harness.launch(2, "train", deck)
+        self.wait_for_lines("shared", job)
+        for ranks in (1, 2):
+            code, output = harness.run(ranks, "train", deck)
+            self.assertEqual(code, 3, output)
+            self.assertEqual(output.count("another job trains in this run folder: process"), 1, output)
+        os.kill(job.pid, signal.SIGUSR1)
+        self.assertEqual(job.wait(timeout=60), 75)
+        self.assertEqual(harness.status(self.folder / "shared")["attempts"], 1)
+        code, output = harness.run(1, "train", deck, "train/epochs=1")  # free again
+        self.assertEqual(code, 0, output)
+
     def test_walltime(self):
         deck = self.deck("walltime", epochs=2000)
         start = time.time()

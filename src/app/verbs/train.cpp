@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // isaribi train: from a deck to a trained network, or a good checkpoint on the way there.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <memory>
@@ -28,11 +29,18 @@ struct TrainOptions {
   std::string walltime, deadline, backend, initial_weights;
 };
 
-/// Creates the run folder with the resolved deck in it; counts how often it was started.
-int open_run_folder(const std::string& dir, const std::string& deck) {
+/// Creates the run folder with the resolved deck in it, for this job alone; counts how often it was
+/// started. @param host where the first rank runs
+int open_run_folder(const std::string& dir, const std::string& deck, const std::string& host,
+                    report::FileLock& lock) {
   std::error_code error;
   fs::create_directories(dir, error);
   if (error) report::raise_errno(dir, "create the run folder", error.value());
+  const std::string other = lock.take((fs::path(dir) / "lock").string(),
+                                      fmt::format("process {} on {}", ::getpid(), host));
+  if (!other.empty())
+    throw core::DataError(dir, "another job trains in this run folder: " + other,
+                          "wait until it has ended, or choose another run/dir");
   report::replace_text((fs::path(dir) / "deck.toml").string(), deck);
   const auto earlier = report::read_status(dir);
   return earlier ? earlier->attempts + 1 : 1;
@@ -105,7 +113,10 @@ core::ExitCode train_verb(const TrainOptions& options, Session& session) {
   // 3. The backend, then the run folder: from here on there is something to lose.
   const ChosenBackend chosen = make_backend(session, config, last.isa);
   int attempts = 1;
-  comm::run_on_root(session.comm, [&] { attempts = open_run_folder(config.run.dir, text); });
+  report::FileLock lock;
+  comm::run_on_root(session.comm, [&] {
+    attempts = open_run_folder(config.run.dir, text, session.comm.host(), lock);
+  });
   session.on_failure = [dir = config.run.dir, attempts](core::ExitCode code,
                                                         const std::string& cause) {
     note_failure(dir, attempts, code, cause);
