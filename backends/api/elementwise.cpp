@@ -6,15 +6,16 @@
 namespace isaribi::api {
 namespace {
 
-// `parts` side by side along the last axis have the shape of `whole`.
+// `parts` side by side along the last axis have the shape of `whole`, and its type, or any that
+// holds reals where they are `converted`.
 void check_parts(const Check& check, const std::vector<core::Tensor>& parts,
-                 const core::Tensor& whole) {
+                 const core::Tensor& whole, bool converted) {
   check.floating("whole", whole);
   check.at_least_rank("whole", whole, 1);
   check.require(!parts.empty(), "at least one part is needed");
   std::int64_t channels = 0;
   for (const core::Tensor& part : parts) {
-    check.type("part", part, whole.dtype());
+    converted ? check.floating("part", part) : check.type("part", part, whole.dtype());
     check.rank("part", part, whole.shape().rank());
     for (int i = 0; i + 1 < whole.shape().rank(); ++i) {
       check.require(part.shape()[i] == whole.shape()[i],
@@ -94,12 +95,20 @@ void ElementwiseOps::bias_gradient(const BiasGradient& a) {
 }
 
 void ElementwiseOps::concat(const Concat& a) {
-  check_parts(Check(Op::concat), a.parts, a.y);
+  const Check check(Op::concat);
+  check_parts(check, a.parts, a.y, true);
+  check.require(a.addends.empty() || a.addends.size() == a.parts.size(),
+                "one addend per part is needed, or none");
+  check.require(a.scales.size() == a.addends.size(), "one scale per addend is needed");
+  for (std::size_t k = 0; k < a.addends.size(); ++k) {
+    check.type("addend", a.addends[k], a.y.dtype());
+    check.shape("addend", a.addends[k], a.parts[k].shape());
+  }
   do_concat(a);
 }
 
 void ElementwiseOps::split(const Split& a) {
-  check_parts(Check(Op::split), a.parts, a.x);
+  check_parts(Check(Op::split), a.parts, a.x, false);
   do_split(a);
 }
 

@@ -65,10 +65,13 @@ struct BiasGradient {
   bool accumulate = false;
 };
 
-/// y[.., offsets] = parts side by side along the last axis; split is its inverse.
+/// y[.., offsets] = parts side by side along the last axis; split is its inverse. With addends,
+/// part k + scales[k] addends[k]: gradients with their L2 decay, as one matrix.
 struct Concat {
-  std::vector<core::Tensor> parts;  ///< each [.., C_k], same leading extents
-  core::Tensor y;                   ///< out: [.., sum C_k]
+  std::vector<core::Tensor> parts;         ///< each [.., C_k], same leading extents; f32 or f64
+  core::Tensor y;                          ///< out: [.., sum C_k]; rounded to its type
+  std::vector<core::Tensor> addends = {};  ///< one per part and like it, in the type of y; or none
+  std::vector<double> scales = {};         ///< one per addend
 };
 struct Split {
   core::Tensor x;                   ///< [.., sum C_k]

@@ -94,6 +94,22 @@ void copy_columns(const Queue& queue, const char* label, Index rows, Index chann
       });
 }
 
+/// to[row, to_first + c] = from[row, c] + scale addend[row, c] for c < channels; without an addend
+/// the first term alone.
+template <typename T, typename P>
+void join_columns(const Queue& queue, Index rows, Index channels, const P* from, const T* addend,
+                  double scale, T* to, Index to_first, Index to_channels) {
+  for_rows(
+      queue, "concat", rows, channels, KOKKOS_LAMBDA(Index row, Index begin, Index end) {
+        for (Index c = begin; c < end; ++c) {
+          const double term = static_cast<double>(from[row * channels + c]);
+          const double added =
+              addend != nullptr ? scale * static_cast<double>(addend[row * channels + c]) : 0.0;
+          to[row * to_channels + to_first + c] = static_cast<T>(term + added);
+        }
+      });
+}
+
 constexpr Index kDotBlock = 4096;  // fixed: the order of additions must not depend on threads
 
 template <typename T>
@@ -204,17 +220,22 @@ class Elementwise final : public api::ElementwiseOps {
   }
   void do_concat(const api::Concat& args) override {
     const Index total = args.y.shape().back();
-    with_float(args.y.dtype(), [&](auto t) {
-      using T = decltype(t);
-      Index first = 0;
-      for (const core::Tensor& part : args.parts) {
-        const Index channels = part.shape().back(),
-                    rows = channels == 0 ? 0 : part.count() / channels;
-        copy_columns(queue_, "concat", rows, channels, static_cast<const T*>(part.data<T>()),
-                     Index{0}, channels, args.y.data<T>(), first, total);
-        first += channels;
-      }
-    });
+    Index first = 0;
+    for (std::size_t k = 0; k < args.parts.size(); ++k) {
+      const core::Tensor& part = args.parts[k];
+      const Index channels = part.shape().back(),
+                  rows = channels == 0 ? 0 : part.count() / channels;
+      with_float(args.y.dtype(), [&](auto t) {
+        using T = decltype(t);
+        with_float(part.dtype(), [&](auto p) {
+          using P = decltype(p);
+          const T* addend = args.addends.empty() ? nullptr : args.addends[k].data<T>();
+          join_columns(queue_, rows, channels, static_cast<const P*>(part.data<P>()), addend,
+                       args.scales.empty() ? 0.0 : args.scales[k], args.y.data<T>(), first, total);
+        });
+      });
+      first += channels;
+    }
   }
   void do_split(const api::Split& args) override {
     const Index total = args.x.shape().back();

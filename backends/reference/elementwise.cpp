@@ -41,18 +41,25 @@ void run_bias_gradient(const api::BiasGradient& a) {
   });
 }
 
-/// Copies between `whole` [.., sum C_k] and its parts; to_whole says in which direction.
+/// y[.., offset + c] = part[.., c] + scale addend[.., c].
+template <typename T, typename P>
+void run_join(const core::Tensor& y, std::int64_t offset, const core::Tensor& part, double scale,
+              const core::Tensor& addend) {
+  const std::int64_t c = channels(part);
+  for (std::int64_t i = 0; i < part.count(); ++i) {
+    const double added = addend.defined() ? scale * static_cast<double>(addend.data<T>()[i]) : 0.0;
+    y.data<T>()[i / c * channels(y) + offset + i % c] =
+        static_cast<T>(static_cast<double>(part.data<P>()[i]) + added);
+  }
+}
+
 template <typename T>
-void join_or_split(const core::Tensor& whole, const std::vector<core::Tensor>& parts,
-                   bool to_whole) {
+void run_split(const api::Split& a) {
   std::int64_t offset = 0;
-  for (const core::Tensor& part : parts) {
-    for (std::int64_t r = 0; r < rows(whole); ++r) {
-      T* in_whole = whole.data<T>() + r * channels(whole) + offset;
-      T* in_part = part.data<T>() + r * channels(part);
-      to_whole ? std::copy_n(in_part, channels(part), in_whole)
-               : std::copy_n(in_whole, channels(part), in_part);
-    }
+  for (const core::Tensor& part : a.parts) {
+    for (std::int64_t r = 0; r < rows(a.x); ++r)
+      std::copy_n(a.x.data<T>() + r * channels(a.x) + offset, channels(part),
+                  part.data<T>() + r * channels(part));
     offset += channels(part);
   }
 }
@@ -124,11 +131,21 @@ void Elementwise::do_bias_gradient(const api::BiasGradient& a) {
 }
 
 void Elementwise::do_concat(const api::Concat& a) {
-  with_real(a.y.dtype(), [&](auto t) { join_or_split<decltype(t)>(a.y, a.parts, true); });
+  std::int64_t offset = 0;
+  for (std::size_t k = 0; k < a.parts.size(); ++k) {
+    const bool adds = !a.addends.empty();
+    with_real(a.y.dtype(), [&](auto t) {
+      with_real(a.parts[k].dtype(), [&](auto p) {
+        run_join<decltype(t), decltype(p)>(a.y, offset, a.parts[k], adds ? a.scales[k] : 0.0,
+                                           adds ? a.addends[k] : core::Tensor());
+      });
+    });
+    offset += channels(a.parts[k]);
+  }
 }
 
 void Elementwise::do_split(const api::Split& a) {
-  with_real(a.x.dtype(), [&](auto t) { join_or_split<decltype(t)>(a.x, a.parts, false); });
+  with_real(a.x.dtype(), [&](auto t) { run_split<decltype(t)>(a); });
 }
 
 double Elementwise::do_dot(const core::Tensor& a, const core::Tensor& b) {

@@ -160,6 +160,27 @@ void add_concat_cases(CaseList& list, DType type) {
       a.y = t.out("y", whole, type, Bound::exact());
       t.backend().elementwise().concat(a);
     });
+    for (const DType part_type : kRealTypes) {
+      const auto added = fmt::format("{} of {} with addends", text, core::name_of(part_type));
+      list.add(api::Op::concat, type, added, [=](Trial& t) {
+        api::Concat a;
+        for (const Shape& s : parts) {
+          a.parts.push_back(t.in("part", s, part_type));
+          a.addends.push_back(t.in("addend", s, type));
+          a.scales.push_back(t.scalar(0.25 - static_cast<double>(a.scales.size())));
+        }
+        a.y = t.out("y", whole, type, Bound::absolute(type, 1));
+        t.backend().elementwise().concat(a);
+      });
+    }
+    const DType other = type == DType::f32 ? DType::f64 : DType::f32;
+    list.add(api::Op::concat, type, fmt::format("{} of {}", text, core::name_of(other)),
+             [=](Trial& t) {
+               api::Concat a;
+               for (const Shape& s : parts) a.parts.push_back(t.in("part", s, other));
+               a.y = t.out("y", whole, type, Bound::exact());
+               t.backend().elementwise().concat(a);
+             });
     list.add(api::Op::split, type, text, [=](Trial& t) {
       api::Split a;
       a.x = t.in("x", whole, type);

@@ -3,6 +3,7 @@
 // whose size is fixed, added in order, so that the result does not depend on the threads.
 #include "backends/simd/elementwise.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -36,24 +37,48 @@ void axpby_in_double(const api::Axpby& args) {
   });
 }
 
-/// Columns of a wide matrix, as bytes per row: body(wide row, narrow row, bytes) for each part.
+/// Columns of a wide matrix: body(k, element of part k, element of the wide matrix, count) for each
+/// part and row.
 template <class Body>
 void side_by_side(const core::Tensor& wide, const std::vector<core::Tensor>& parts,
                   const Body& body) {
-  const auto size = static_cast<std::int64_t>(core::size_of(wide.dtype()));
-  const std::int64_t all = wide.shape().back() * size;
+  const std::int64_t all = wide.shape().back();
   if (all == 0) return;
-  auto* base = static_cast<std::byte*>(wide.raw());
-  parallel_ranges(wide.count() * size / all, wide.count(), 1, [&](Range r) {
+  parallel_ranges(wide.count() / all, wide.count(), 1, [&](Range r) {
     std::int64_t first = 0;
-    for (const core::Tensor& part : parts) {
-      const std::int64_t bytes = part.shape().back() * size;
-      auto* narrow = static_cast<std::byte*>(part.raw());
+    for (std::size_t k = 0; k < parts.size(); ++k) {
+      const std::int64_t columns = parts[k].shape().back();
       for (std::int64_t row = r.begin; row < r.end; ++row)
-        body(base + row * all + first, narrow + row * bytes, static_cast<std::size_t>(bytes));
-      first += bytes;
+        body(k, row * columns, row * all + first, columns);
+      first += columns;
     }
   });
+}
+
+/// As it is: what Concat copies and Split copies back.
+struct Bytes {
+  explicit Bytes(const core::Tensor& t)
+      : base(static_cast<std::byte*>(t.raw())), size(core::size_of(t.dtype())) {}
+  std::byte* at(std::int64_t element) const {
+    return base + static_cast<std::size_t>(element) * size;
+  }
+  std::byte* base;
+  std::size_t size;
+};
+
+void join_in_double(const api::Concat& args) {
+  double* y = args.y.data<double>();
+  side_by_side(args.y, args.parts,
+               [&](std::size_t k, std::int64_t from, std::int64_t to, std::int64_t n) {
+                 const core::Tensor& part = args.parts[k];
+                 const bool wide = part.dtype() == core::DType::f64;
+                 for (std::int64_t i = 0; i < n; ++i) {
+                   y[to + i] = wide ? part.data<double>()[from + i]
+                                    : static_cast<double>(part.data<float>()[from + i]);
+                   if (!args.addends.empty())
+                     y[to + i] += args.scales[k] * args.addends[k].data<double>()[from + i];
+                 }
+               });
 }
 
 }  // namespace
@@ -165,15 +190,33 @@ void Elementwise::do_bias_gradient(const api::BiasGradient& args) {
 }
 
 void Elementwise::do_concat(const api::Concat& args) {
-  side_by_side(args.y, args.parts, [](std::byte* wide, const std::byte* narrow, std::size_t bytes) {
-    std::memcpy(wide, narrow, bytes);
-  });
+  const bool same = std::all_of(args.parts.begin(), args.parts.end(),
+                                [&](const core::Tensor& t) { return t.dtype() == args.y.dtype(); });
+  const bool adds = !args.addends.empty();
+  if (args.y.dtype() == core::DType::f64 && (adds || !same)) return join_in_double(args);
+  side_by_side(
+      args.y, args.parts, [&](std::size_t k, std::int64_t from, std::int64_t to, std::int64_t n) {
+        const core::Tensor& part = args.parts[k];
+        if (same && !adds) {
+          const Bytes source(part), target(args.y);
+          std::memcpy(target.at(to), source.at(from), static_cast<std::size_t>(n) * target.size);
+          return;
+        }
+        const bool wide = part.dtype() == core::DType::f64;
+        context_.kernels().narrow_add(
+            wide ? nullptr : part.data<float>() + from, wide ? part.data<double>() + from : nullptr,
+            adds ? static_cast<float>(args.scales[k]) : 0.0f,
+            adds ? args.addends[k].data<float>() + from : nullptr, args.y.data<float>() + to, n);
+      });
 }
 
 void Elementwise::do_split(const api::Split& args) {
-  side_by_side(args.x, args.parts, [](const std::byte* wide, std::byte* narrow, std::size_t bytes) {
-    std::memcpy(narrow, wide, bytes);
-  });
+  const Bytes wide(args.x);
+  side_by_side(args.x, args.parts,
+               [&](std::size_t k, std::int64_t to, std::int64_t from, std::int64_t n) {
+                 std::memcpy(Bytes(args.parts[k]).at(to), wide.at(from),
+                             static_cast<std::size_t>(n) * wide.size);
+               });
 }
 
 double Elementwise::do_dot(const core::Tensor& a, const core::Tensor& b) {

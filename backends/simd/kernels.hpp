@@ -302,6 +302,9 @@ struct Kernels {
   void (*add)(const float* a, const float* b, float* y, ptrdiff_t n, bool relu);
   void (*axpby)(float alpha, const float* x, float beta, float* y, ptrdiff_t n);
   void (*scale_add)(float alpha, const float* x, float* y, ptrdiff_t n);  ///< y += alpha x
+  /// y = g32 or g64, whichever is not nullptr, + scale addend, if there is one.
+  void (*narrow_add)(const float* g32, const double* g64, float scale, const float* addend,
+                     float* y, ptrdiff_t n);
   /// y = x, or y += x, in f64.
   void (*add_in_double)(const float* x, double* y, ptrdiff_t n, bool add);
   void (*fill)(float value, float* y, ptrdiff_t n);

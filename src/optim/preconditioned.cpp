@@ -27,6 +27,11 @@ class Preconditioned final : public Optimizer {
         preconditioner_(std::move(preconditioner)),
         directions_(zeros_like(subject.parameters, backend)) {
     if (settings.momentum > 0) velocity_ = zeros_like(parameters_, backend);
+    if (!settings.decoupled) {
+      std::vector<double> decay;
+      for (const nn::Parameter* p : parameters_) decay.push_back(decay_of(settings_, *p));
+      adds_decay_ = !preconditioner_->add_decay(decay);
+    }
     if (!kfac.rescale_weights) return;
     for (const nn::CurvedLayer& layer : subject.layers) {
       if (layer.normalised) rescaled_.push_back(layer.curvature->weight);
@@ -77,19 +82,17 @@ class Preconditioned final : public Optimizer {
   std::unique_ptr<Preconditioner> preconditioner_;
   std::vector<core::Tensor> directions_, velocity_;
   std::vector<nn::Parameter*> rescaled_;
-  LossModel* model_ = nullptr;                                          ///< of the step to come
+  bool adds_decay_ = false;     ///< to the gradients, for the preconditioner to read
+  LossModel* model_ = nullptr;  ///< of the step to come
   core::Tensor refusals_ = core::Tensor::zeros({1}, core::DType::f64);  ///< in a row; part of state
   CurvatureCost cost_;
 };
 
 std::string Preconditioned::step(double lr, std::int64_t step) {
-  if (!settings_.decoupled) {
-    for (const nn::Parameter* p : parameters_) {
-      const double decay = decay_of(settings_, *p);
-      if (decay > 0)
-        backend_.elementwise().axpby(
-            {.alpha = decay, .x = p->value, .beta = 1.0, .y = p->gradient});
-    }
+  for (const nn::Parameter* p : parameters_) {
+    const double decay = adds_decay_ ? decay_of(settings_, *p) : 0.0;
+    if (decay > 0)
+      backend_.elementwise().axpby({.alpha = decay, .x = p->value, .beta = 1.0, .y = p->gradient});
   }
   const Direction direction = preconditioner_->precondition(step, directions_);
   if (!direction.refused.empty()) return direction.refused;

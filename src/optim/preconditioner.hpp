@@ -27,6 +27,9 @@ class Preconditioner {
   virtual Listening begin_step(const StepInfo&) { return {}; }
   /// The rank that needs the gradient of each parameter, by Parameter::id; empty: every rank.
   virtual std::vector<int> gradient_owners() const { return {}; }
+  /// L2 decay of the parameters, by Parameter::id, if their gradients do not hold it.
+  /// @return true: precondition() adds it itself; false: it reads gradients that hold it.
+  virtual bool add_decay(std::span<const double> /*decay*/) { return false; }
   /// Collective, after begin_step's passes and the reduction of gradients: directions[i], of the
   /// shape and type of parameter i, on every rank.
   virtual Direction precondition(std::int64_t step, std::span<const core::Tensor> directions) = 0;

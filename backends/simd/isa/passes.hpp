@@ -226,6 +226,20 @@ inline vf gradient(const float* g32, const double* g64, ptrdiff_t i) {
   return g32 ? v_load(g32 + i) : v_from_doubles(g64 + i);
 }
 
+void narrow_add(const float* g32, const double* g64, float scale, const float* addend, float* y,
+                ptrdiff_t n) {
+  const vf s = v_set(scale);
+  ptrdiff_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const vf g = gradient(g32, g64, i);
+    v_store(y + i, addend ? v_fma(s, v_load(addend + i), g) : g);
+  }
+  for (; i < n; ++i) {
+    const float g = g32 ? g32[i] : static_cast<float>(g64[i]);
+    y[i] = addend ? g + scale * addend[i] : g;
+  }
+}
+
 void sgd(const Sgd& a) {
   const vf lr = v_set(-a.lr), momentum = v_set(a.momentum), l2 = v_set(a.l2), keep = v_set(a.keep),
            scale = v_set(a.scale);

@@ -60,6 +60,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.add = add;
   k.axpby = axpby;
   k.scale_add = scale_add;
+  k.narrow_add = narrow_add;
   k.add_in_double = add_in_double;
   k.fill = fill;
   k.dot = dot;

@@ -6,23 +6,6 @@ namespace {
 
 using core::Tensor;
 
-/// y = x in the type of y.
-void convert(const Tensor& x, const Tensor& y, api::Backend& backend) {
-  if (x.dtype() == y.dtype()) {
-    backend.copy(x, y);
-  } else {
-    backend.elementwise().axpby({.alpha = 1.0, .x = x, .beta = 0.0, .y = y});
-  }
-}
-
-/// `t` in the type of the weights: itself, or in the room from element `first` of `scratch` on.
-Tensor narrowed(const Tensor& t, const Tensor& scratch, std::int64_t first, api::Backend& backend) {
-  if (t.dtype() == scratch.dtype()) return t;
-  const Tensor out = scratch.reshaped({scratch.count()}).slice(first, t.shape());
-  convert(t, out, backend);
-  return out;
-}
-
 /// Weight and bias as the columns of one matrix.
 std::vector<Tensor> columns_of(const Block& block, const Tensor& weight, const Tensor& bias) {
   const std::int64_t rows = block.shape.groups * block.shape.outputs;
@@ -89,19 +72,21 @@ void precondition_norm(Block& block, double lambda, api::Backend& backend) {
 
 }  // namespace
 
-void collect_gradient(Block& block, api::Backend& backend) {
-  const Tensor& weight = block.shape.weight->gradient;
-  if (!block.affine()) {
-    const Tensor& shift = block.shape.bias->gradient;
-    convert(weight, block.gradient.slice(0, weight.shape()), backend);
-    convert(shift, block.gradient.slice(weight.count(), shift.shape()), backend);
-  } else if (block.shape.bias == nullptr) {
-    convert(weight, block.gradient.reshaped(weight.shape()), backend);
-  } else {
-    const Tensor w = narrowed(weight, block.scratch, 0, backend);
-    const Tensor b = narrowed(block.shape.bias->gradient, block.scratch, weight.count(), backend);
-    backend.elementwise().concat({.parts = columns_of(block, w, b), .y = block.gradient});
+void collect_gradient(Block& block, std::span<const double> decay, api::Backend& backend) {
+  // A norm's parameters follow each other as the columns of one row would.
+  const bool affine = block.affine();
+  const std::int64_t rows = affine ? block.shape.groups * block.shape.outputs : 1;
+  api::Concat args;
+  args.y = block.gradient.reshaped({rows, block.gradient.count() / rows});
+  for (const nn::Parameter* p : {block.shape.weight, block.shape.bias}) {
+    if (p == nullptr) continue;
+    const core::Shape columns{rows, p->value.count() / rows};
+    args.parts.push_back(p->gradient.reshaped(columns));
+    if (decay.empty()) continue;
+    args.addends.push_back(p->value.reshaped(columns));
+    args.scales.push_back(decay[p->id]);
   }
+  backend.elementwise().concat(args);
 }
 
 void precondition(Block& block, double lambda, api::Backend& backend) {

@@ -2,13 +2,16 @@
 // From the gradient of a layer to its natural direction.
 #pragma once
 
+#include <span>
+
 #include "backends/api/backend.hpp"
 #include "optim/kfac/block.hpp"
 
 namespace isaribi::optim::kfac {
 
-/// block.gradient from the gradients of weight and bias (last column); a norm: [2, channels].
-void collect_gradient(Block& block, api::Backend& backend);
+/// block.gradient from the gradients of weight and bias (last column); a norm: [2, channels]. Plus
+/// decay[id] times the parameters, if `decay` is not empty.
+void collect_gradient(Block& block, std::span<const double> decay, api::Backend& backend);
 
 /// block.direction from block.gradient, both [groups * outputs, columns], and block.product.
 /// Cholesky: U = G^-1 grad A^-1 (damped). Eigen: U = Q_G ((Q_G^T grad Q_A) o divisors) Q_A^T.

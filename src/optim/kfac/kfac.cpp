@@ -299,7 +299,7 @@ Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directio
     const core::Stopwatch watch(cost_.precondition_seconds);
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       if (!works(i)) continue;
-      collect_gradient(blocks_[i], backend_);
+      collect_gradient(blocks_[i], decay_, backend_);
       kfac::precondition(blocks_[i], damping(), backend_);
     }
   }

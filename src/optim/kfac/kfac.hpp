@@ -31,6 +31,10 @@ class Kfac final : public Preconditioner {
 
   Listening begin_step(const StepInfo& info) override;
   std::vector<int> gradient_owners() const override;
+  bool add_decay(std::span<const double> decay) override {
+    decay_.assign(decay.begin(), decay.end());
+    return true;
+  }
   Direction precondition(std::int64_t step, std::span<const core::Tensor> directions) override;
   void discard() override;
   void accepted() override { damping_.advance(); }
@@ -69,6 +73,7 @@ class Kfac final : public Preconditioner {
   Kind kind_;
   KfacSettings settings_;
   double l2_;
+  std::vector<double> decay_;  ///< of the parameters, by id; empty: none
   std::span<nn::Parameter* const> parameters_;
   api::Backend& backend_;
   comm::Communicator& comm_;
