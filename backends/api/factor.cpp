@@ -31,7 +31,11 @@ void FactorOps::patch_covariance(const PatchCovariance& a) {
   const Check check(Op::patch_covariance);
   const std::int64_t length = check_patches(check, a);
   check.type_or_f64("a", a.a, a.x.dtype());
-  check.shape("a", a.a, {a.geometry.groups, length, length});
+  if (a.a.shape().rank() == 2) {
+    check.shape("a", a.a, {a.geometry.groups, length * (length + 1) / 2});
+  } else {
+    check.shape("a", a.a, {a.geometry.groups, length, length});
+  }
   do_patch_covariance(a);
 }
 

@@ -17,8 +17,9 @@ namespace isaribi::api {
 /// For every group k: a[k] (+)= scale sum_{n,t} p p^T, where p is what a kernel of kh x kw of that
 /// group sees of sample n at output position t: the elements in the order (r, s, i) of convolution
 /// weights, taps outside x as 0, and with `bias` a last element 1. Both triangles are written, and
-/// they are bitwise equal. Sums inside blocks of kSampleBlock samples are of the type of x, across
-/// blocks f64. An empty batch gives 0, or leaves a unchanged when accumulating.
+/// they are bitwise equal; or the lower one alone, row by row. Sums inside blocks of kSampleBlock
+/// samples are of the type of x, across blocks f64. An empty batch gives 0, or leaves a unchanged
+/// when accumulating.
 ///
 /// The input factor of a convolution takes its input and geometry, that of a linear layer its input
 /// as [N, 1, 1, I]; the output factor takes the gradient [N, P, Q, O] with a 1 x 1 kernel. (The
@@ -29,8 +30,14 @@ struct PatchCovariance {
   ConvGeometry geometry = {};
   bool bias = false;
   double scale = 1.0;
-  core::Tensor a;  ///< out: [groups, D, D], D = kh kw I / groups + bias; the type of x or f64
+  core::Tensor a;  ///< out: [groups, D, D], D = kh kw I / groups + bias, or packed as [groups,
+                   ///< D (D + 1) / 2]; the type of x or f64
   bool accumulate = false;  ///< add to a, which must be symmetric
+
+  /// D
+  std::int64_t length() const {
+    return kh * kw * (x.shape()[3] / geometry.groups) + (bias ? 1 : 0);
+  }
 };
 
 /// out[n, k] = scale sum_t p with p as in PatchCovariance (the element of the bias becomes

@@ -323,8 +323,8 @@ void sum_blocks(Queue& queue, const PatchExtents& e, const T* x, double* total) 
 
 template <typename T, typename Sum>
 void patch_covariance(Queue& queue, const PatchExtents& e, const T* x, double scale, Sum* a,
-                      bool accumulate) {
-  const Index length = e.length;
+                      bool packed, bool accumulate) {
+  const Index length = e.length, triangle = length * (length + 1) / 2;
   if (length == 0) return;
   const Workspace::Frame frame(queue.workspace);
   double* total = queue.workspace.take<double>(e.g.groups * length * length);
@@ -333,16 +333,21 @@ void patch_covariance(Queue& queue, const PatchExtents& e, const T* x, double sc
   for_rows(
       queue, kLabel, e.g.groups * length, length, KOKKOS_LAMBDA(Index row, Index begin, Index end) {
         const Index i = row % length, corner = row - i;
-        for (Index j = begin; j < end; ++j) {
+        Sum* to = a + (packed ? row / length * triangle + i * (i + 1) / 2 : row * length);
+        const Index stop = packed ? Kokkos::min(end, i + 1) : end;
+        for (Index j = begin; j < stop; ++j) {
           const double sum = i <= j ? total[row * length + j] : total[(corner + j) * length + i];
-          Sum& out = a[row * length + j];
+          Sum& out = to[j];
           out = static_cast<Sum>((accumulate ? static_cast<double>(out) : 0.0) + scale * sum);
         }
       });
 }
 
-template void patch_covariance(Queue&, const PatchExtents&, const float*, double, float*, bool);
-template void patch_covariance(Queue&, const PatchExtents&, const float*, double, double*, bool);
-template void patch_covariance(Queue&, const PatchExtents&, const double*, double, double*, bool);
+template void patch_covariance(Queue&, const PatchExtents&, const float*, double, float*, bool,
+                               bool);
+template void patch_covariance(Queue&, const PatchExtents&, const float*, double, double*, bool,
+                               bool);
+template void patch_covariance(Queue&, const PatchExtents&, const double*, double, double*, bool,
+                               bool);
 
 }  // namespace isaribi::kokkos

@@ -63,7 +63,7 @@ class Factor final : public api::FactorOps {
       using T = decltype(t);
       const auto run = [&](auto* a) {
         kokkos::patch_covariance(queue_, PatchExtents(args), args.x.data<T>(), args.scale, a,
-                                 args.accumulate);
+                                 args.a.shape().rank() == 2, args.accumulate);
       };
       args.a.dtype() == core::DType::f64 ? run(args.a.data<double>()) : run(args.a.data<T>());
     });

@@ -38,6 +38,6 @@ void patch_sums(Queue& queue, const PatchExtents& e, const T* x, double scale, O
 /// api::FactorOps::patch_covariance. covariance.cpp
 template <typename T, typename Sum>
 void patch_covariance(Queue& queue, const PatchExtents& e, const T* x, double scale, Sum* a,
-                      bool accumulate);
+                      bool packed, bool accumulate);
 
 }  // namespace isaribi::kokkos

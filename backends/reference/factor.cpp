@@ -46,7 +46,8 @@ Patches patches_of(const Args& a, std::int64_t n, std::int64_t group) {
 template <typename T, typename A>
 void run_patch_covariance(const api::PatchCovariance& args) {
   const View<A> a(args.a);
-  const std::int64_t length = args.a.shape()[1];
+  const bool packed = args.a.shape().rank() == 2;
+  const std::int64_t length = args.length();
   std::vector<double> sums(static_cast<std::size_t>(length * length));
   for (std::int64_t group = 0; group < args.geometry.groups; ++group) {
     std::fill(sums.begin(), sums.end(), 0.0);
@@ -63,8 +64,9 @@ void run_patch_covariance(const api::PatchCovariance& args) {
     for (std::int64_t i = 0; i < length; ++i) {
       for (std::int64_t j = 0; j <= i; ++j) {
         const double sum = args.scale * sums[static_cast<std::size_t>(i * length + j)];
-        const double old = args.accumulate ? static_cast<double>(a(group, i, j)) : 0.0;
-        a(group, i, j) = a(group, j, i) = static_cast<A>(old + sum);
+        A& lower = packed ? a(group, i * (i + 1) / 2 + j) : a(group, i, j);
+        lower = static_cast<A>((args.accumulate ? static_cast<double>(lower) : 0.0) + sum);
+        if (!packed) a(group, j, i) = lower;
       }
     }
   }

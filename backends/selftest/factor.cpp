@@ -38,6 +38,8 @@ const Row kRows[] = {
     {"linear layer", 5, 1, 1, 7, 1, 1, {}},
     {"linear layer, sample blocks", 70, 1, 1, 33, 1, 1, {}},
     {"linear layer, wide", 37, 1, 1, 150, 1, 1, {}},
+    {"linear layer, whole vectors", 40, 1, 1, 144, 1, 1, {}},
+    {"linear layer, empty batch", 0, 1, 1, 9, 1, 1, {}},
     {"output gradient", 3, 5, 4, 10, 1, 1, {}},
     {"output gradient, 16", 35, 4, 4, 16, 1, 1, {}},
     {"output gradient, 1", 33, 6, 6, 1, 1, 1, {}},
@@ -123,19 +125,23 @@ Values symmetric_values(std::int64_t length) {
 
 void add_covariance(CaseList& list, const Row& r, DType type) {
   struct Option {
-    bool bias, accumulate;
+    bool bias, accumulate, packed;
     DType out;
     double scale;
   };
-  for (const Option o : {Option{false, false, type, 1.0},
-                         {true, false, type, 0.125},
-                         {true, true, DType::f64, 0.3}}) {
-    const auto text = fmt::format("{}{}{}, a {}", r.text(), o.bias ? ", bias" : "",
-                                  o.accumulate ? ", accumulate" : "", core::name_of(o.out));
+  for (const Option o : {Option{false, false, false, type, 1.0},
+                         {true, false, false, type, 0.125},
+                         {true, true, false, DType::f64, 0.3},
+                         {true, false, true, DType::f64, 0.125},
+                         {false, true, true, type, 0.5}}) {
+    const auto text = fmt::format("{}{}{}{}, a {}", r.text(), o.bias ? ", bias" : "",
+                                  o.accumulate ? ", accumulate" : "", o.packed ? ", packed" : "",
+                                  core::name_of(o.out));
     list.add(api::Op::patch_covariance, type, text, [=](Trial& t) {
       const std::int64_t length = r.length(o.bias);
       const Bound bound = Bound::absolute(type, std::min(r.n, api::kSampleBlock) * r.positions());
-      const Shape shape{r.g.groups, length, length};
+      const Shape shape = o.packed ? Shape{r.g.groups, length * (length + 1) / 2}
+                                   : Shape{r.g.groups, length, length};
       api::PatchCovariance a;
       set_patches(a, r, o.bias, t.scalar(o.scale));
       a.x = t.in("x", r.x(), type);
@@ -143,6 +149,7 @@ void add_covariance(CaseList& list, const Row& r, DType type) {
                          : t.out("a", shape, o.out, bound);
       a.accumulate = o.accumulate;
       t.backend().factor().patch_covariance(a);
+      if (o.packed) return;
       t.measure("pairs of elements across the diagonal that differ",
                 asymmetry(t.read(a.a), r.g.groups, length), 0.5);
     });

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backends/simd/factor_columns.hpp"
+#include "backends/simd/factor_rows.hpp"
 #include "backends/simd/factor_run.hpp"
 #include "backends/simd/parallel.hpp"
 
@@ -27,55 +28,94 @@ void sum_lanes(const double* from, std::int64_t n, const FactorSums& sums, std::
   }
 }
 
-/// Which factor the sums are of.
+void transpose_tile(const double* from, double* to) {
+  for (std::int64_t i = 0; i < kTile; ++i) {
+    for (std::int64_t j = 0; j < kTile; ++j) to[i * kTile + j] = from[j * kTile + i];
+  }
+}
+
+/// Which factor the sums are of, and how it is wanted.
 struct FactorShape {
   std::int64_t groups, length;
   bool bias;
+  double scale;
+  bool accumulate, packed;
 };
 
-/// a = (a +) scale sums for one tile [i0, i1) x [j0, j1) of the upper triangle, and its mirror
-/// image.
-template <typename T>
-void store_tile(const FactorShape& p, const FactorSums& sums, std::int64_t group, double scale,
-                bool accumulate, Range rows, Range columns, T* a) {
+/// The sums of indices `small` with indices `large` that follow them, as rows of the triangle that
+/// store_tile writes: packed, large by small; else small by large.
+void load_tile(const FactorShape& p, const FactorSums& sums, std::int64_t group, Range small,
+               Range large, double* tile) {
   const std::int64_t n = p.length, lane = p.groups * n * n;
   const double* from = sums.data + group * n * n;
-  T* to = a + group * n * n;
-  double tile[kTile * kTile];
-  sum_lanes(from, n, sums, lane, rows, columns, tile);
-  if (p.bias && columns.end == n) {  // the last row, of the constant 1, is summed as a row
-    for (std::int64_t i = rows.begin; i < rows.end; ++i) {
+  alignas(64) double loaded[kTile * kTile];
+  double* to = p.packed ? loaded : tile;
+  sum_lanes(from, n, sums, lane, small, large, to);
+  if (p.bias && large.end == n) {  // the row of the constant 1 is summed as a row
+    for (std::int64_t i = small.begin; i < small.end; ++i) {
       double sum = 0.0;
       for (std::int64_t l = 0; l < sums.lanes; ++l) sum += from[l * lane + (n - 1) * n + i];
-      tile[(i - rows.begin) * kTile + n - 1 - columns.begin] = sum;
+      to[(i - small.begin) * kTile + n - 1 - large.begin] = sum;
     }
   }
-  for (std::int64_t i = rows.begin; i < rows.end; ++i) {
-    const double* row = tile + (i - rows.begin) * kTile - columns.begin;
-    for (std::int64_t j = std::max(i, columns.begin); j < columns.end; ++j) {
-      const double old = accumulate ? static_cast<double>(to[i * n + j]) : 0.0;
-      to[i * n + j] = static_cast<T>(old + scale * row[j]);
-    }
+  if (to != tile) transpose_tile(to, tile);
+}
+
+/// to = (to +) scale tile, elements [begin, end) of a row.
+template <typename T>
+void store_row(const FactorShape& p, const double* from, std::int64_t begin, std::int64_t end,
+               T* to) {
+  if (p.accumulate) {
+    for (std::int64_t j = begin; j < end; ++j)
+      to[j] = static_cast<T>(static_cast<double>(to[j]) + p.scale * from[j]);
+  } else {
+    for (std::int64_t j = begin; j < end; ++j) to[j] = static_cast<T>(p.scale * from[j]);
   }
-  for (std::int64_t j = columns.begin; j < columns.end; ++j) {
-    const std::int64_t end = std::min(j, rows.end);
-    for (std::int64_t i = rows.begin; i < end; ++i) to[j * n + i] = to[i * n + j];
+}
+
+/// Indices `small` times indices `large` that are not smaller: in the packed lower triangle, or in
+/// the upper one and its mirror image.
+template <typename T>
+void store_tile(const FactorShape& p, const FactorSums& sums, std::int64_t group, Range small,
+                Range large, T* a) {
+  const std::int64_t n = p.length;
+  alignas(64) double tile[kTile * kTile];
+  load_tile(p, sums, group, small, large, tile);
+  if (p.packed) {
+    T* to = a + group * (n * (n + 1) / 2);
+    for (std::int64_t i = large.begin; i < large.end; ++i)
+      store_row(p, tile + (i - large.begin) * kTile - small.begin, small.begin,
+                std::min(small.end, i + 1), to + i * (i + 1) / 2);
+    return;
+  }
+  T* to = a + group * n * n;
+  for (std::int64_t i = small.begin; i < small.end; ++i)
+    store_row(p, tile + (i - small.begin) * kTile - large.begin, std::max(i, large.begin),
+              large.end, to + i * n);
+  for (std::int64_t j = large.begin; j < large.end; ++j) {
+    const std::int64_t end = std::min(j, small.end);
+    for (std::int64_t i = small.begin; i < end; ++i) to[j * n + i] = to[i * n + j];
   }
 }
 
 template <typename T>
-void store_factor(const FactorShape& p, const FactorSums& sums, double scale, bool accumulate,
-                  T* a) {
+void store_factor(const FactorShape& p, const FactorSums& sums, T* a) {
   const std::int64_t n = p.length, bands = (n + kTile - 1) / kTile;
   const std::int64_t work = p.groups * n * n * (sums.lanes + 1);
 #pragma omp parallel for schedule(dynamic) collapse(2) if (work > kSerialBelow)
   for (std::int64_t group = 0; group < p.groups; ++group) {
-    for (std::int64_t band = 0; band < bands; ++band) {
-      const Range rows{band * kTile, std::min(n, (band + 1) * kTile)};
-      for (std::int64_t j = rows.begin; j < n; j += kTile)
-        store_tile(p, sums, group, scale, accumulate, rows, {j, std::min(n, j + kTile)}, a);
+    for (std::int64_t band = bands - 1; band >= 0; --band) {
+      const Range large{band * kTile, std::min(n, (band + 1) * kTile)};
+      for (std::int64_t i = 0; i < large.end; i += kTile)
+        store_tile(p, sums, group, {i, std::min(large.end, i + kTile)}, large, a);
     }
   }
+}
+
+bool one_position(const api::PatchCovariance& args) {
+  const core::Shape& x = args.x.shape();
+  return x[1] * x[2] * args.kh * args.kw * args.geometry.groups == 1 &&
+         args.geometry == api::ConvGeometry{};
 }
 
 /// plan.cost where loads may take longer than products.
@@ -96,18 +136,29 @@ void Factor::do_patch_covariance(const api::PatchCovariance& args) {
     context_.fall_back(api::Op::patch_covariance, args.x).factor().patch_covariance(args);
     return;
   }
-  const FactorShape shape{args.a.shape()[0], args.a.shape()[1], args.bias};
+  const FactorShape shape{args.geometry.groups, args.length(),   args.bias,
+                          args.scale,           args.accumulate, args.a.shape().rank() == 2};
   if (shape.length == 0 || shape.groups == 0) return;
+  if (shape.packed && one_position(args)) {
+    const RowsFactor rows{args.x.data<float>(), args.x.shape()[0], args.x.shape()[3], args.bias,
+                          args.scale,           args.accumulate};
+    args.a.dtype() == core::DType::f64 ? run_rows(rows, args.a.data<double>(), context_)
+                                       : run_rows(rows, args.a.data<float>(), context_);
+    return;
+  }
+  const FactorSums sums = sum_patches(args);
+  if (args.a.dtype() == core::DType::f64) {
+    store_factor(shape, sums, args.a.data<double>());
+  } else {
+    store_factor(shape, sums, args.a.data<float>());
+  }
+}
+
+FactorSums Factor::sum_patches(const api::PatchCovariance& args) {
   Planned& p = planned(args);
   p.plan.n = p.columns.n = args.x.shape()[0];
   const float* x = args.x.data<float>();
-  const FactorSums sums =
-      p.by_columns ? run_columns(p.columns, x, context_) : run_factor(p.plan, x, context_);
-  if (args.a.dtype() == core::DType::f64) {
-    store_factor(shape, sums, args.scale, args.accumulate, args.a.data<double>());
-  } else {
-    store_factor(shape, sums, args.scale, args.accumulate, args.a.data<float>());
-  }
+  return p.by_columns ? run_columns(p.columns, x, context_) : run_factor(p.plan, x, context_);
 }
 
 Factor::Planned& Factor::planned(const api::PatchCovariance& args) {

@@ -292,7 +292,7 @@ bool make_column_plan(const api::PatchCovariance& args, const Kernels& kernels, 
     return false;
   p.n = x[0], p.h = x[1], p.w = x[2], p.channels = x[3];
   p.groups = g.groups, p.per = x[3] / g.groups;
-  p.kh = args.kh, p.kw = args.kw, p.length = args.a.shape()[1], p.bias = args.bias;
+  p.kh = args.kh, p.kw = args.kw, p.length = args.length(), p.bias = args.bias;
   p.dilation_h = g.dilation_h, p.dilation_w = g.dilation_w;
   p.pad_top = g.pad_top, p.pad_left = g.pad_left;
   p.out_h = g.out_h(p.h, p.kh), p.out_w = g.out_w(p.w, p.kw);

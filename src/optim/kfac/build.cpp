@@ -85,9 +85,12 @@ void allocate_statistic(Statistic& s, bool sums, bool owner, const KfacSettings&
   const core::Shape packed{s.packed_count()};
   const DType type = s.form == Form::norm ? DType::f64 : core::parse_dtype(settings.factor_type);
   if (sums) {
-    s.local = backend.make(s.shape, type);
-    backend.elementwise().fill({.y = s.local, .value = 0.0});
     s.packed = Tensor::zeros(packed, type);
+    if (backend.memory().device().kind == core::Device::Kind::host) {
+      s.local = s.packed.reshaped(s.local_shape());
+    } else {
+      s.local = backend.make(s.local_shape(), type);
+    }
   }
   if (!owner) return;
   s.average = Tensor::zeros(packed, DType::f64);
@@ -193,8 +196,7 @@ Sizes sizes_of(const std::vector<Block>& blocks, const Placement& placement, int
     const double gradient = static_cast<double>(
         b.affine() ? b.shape.groups * b.shape.outputs * b.columns() : 2 * b.shape.outputs);
     for (const Statistic* s : {&b.a, &b.g, &b.moments}) {
-      if (placement.sums_factors() || owner)
-        sizes.statistics += statistic * count(*s) + packed_bytes(*s, statistic);
+      if (placement.sums_factors() || owner) sizes.statistics += packed_bytes(*s, statistic);
       if (owner) sizes.averages += packed_bytes(*s, 8) * (settings.refresh == "adaptive" ? 3 : 1);
       sizes.wire_factors += packed_bytes(*s, s->form == Form::norm ? 8 : wire);
     }

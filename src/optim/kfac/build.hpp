@@ -37,7 +37,7 @@ class InverseCost {
 
 /// Bytes of K-FAC on one rank, and of all its factors and inverses as they travel.
 struct Sizes {
-  double statistics = 0;  ///< sums and their packed form
+  double statistics = 0;  ///< sums; on a device once there and once on the host
   double averages = 0;
   double inverses = 0;
   double directions = 0;

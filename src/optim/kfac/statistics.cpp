@@ -24,26 +24,21 @@ core::Tensor as_images(const core::Tensor& t) {
   return s.rank() == 4 ? t : t.reshaped({s[0], 1, 1, s[1]});
 }
 
+/// The sums, where they can travel.
 void pack(const Statistic& s, api::Backend& backend) {
-  const bool host = s.local.device().kind == core::Device::Kind::host;
-  const core::Tensor target = host ? s.packed : backend.make(s.packed.shape(), s.packed.dtype());
-  if (s.form == Statistic::Form::symmetric) {
-    const std::int64_t dim = s.shape[1], triangle = dim * (dim + 1) / 2;
-    for (std::int64_t k = 0; k < s.shape[0]; ++k)
-      backend.cast().pack_triangle(Block::group(s.local, k),
-                                   target.slice(k * triangle, {triangle}));
-  } else {
-    backend.copy(s.local.reshaped(target.shape()), target);
-  }
-  if (!host) backend.copy(target, s.packed);
+  if (s.local.raw() != s.packed.raw()) backend.copy(s.local.reshaped(s.packed.shape()), s.packed);
   backend.synchronize();
 }
 
 }  // namespace
 
+core::Shape Statistic::local_shape() const {
+  if (form != Form::symmetric) return shape;
+  return {shape[0], shape[1] * (shape[1] + 1) / 2};
+}
+
 std::int64_t Statistic::packed_count() const {
-  if (form != Form::symmetric) return shape.count();
-  return shape[0] * (shape[1] * (shape[1] + 1) / 2);
+  return local_shape().count();
 }
 
 std::int64_t used_rows(double fraction, std::int64_t n) {

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// A tile of f64 sums is formed in L1 while it walks the blocks of kSampleBlock samples, then scaled
+// and stored where it belongs. x is read where it lies: threads share nothing but x, since lines
+// that one core wrote and another reads are what costs most here.
+#include "backends/simd/factor_rows.hpp"
+
+#include <algorithm>
+
+#include "backends/api/conv.hpp"
+#include "backends/simd/parallel.hpp"
+
+namespace isaribi::simd {
+namespace {
+
+constexpr std::int64_t kGrain = 8;  // tiles at once
+
+/// How the triangle is cut: strips of rows times panels of columns.
+struct Tiles {
+  std::int64_t height, width, strips, panels;
+  /// A panel needs the strips from here on.
+  std::int64_t first_strip(std::int64_t panel) const { return panel * width / height; }
+};
+
+Tiles tiles_of(const RowsFactor& f, const Kernels& kernels) {
+  const std::int64_t all = (f.in + kernels.lanes - 1) / kernels.lanes;
+  const auto vectors = static_cast<int>(std::min<std::int64_t>(kernels.gemm_vectors, all));
+  const std::int64_t height = kernels.tile_rows[vectors], width = vectors * kernels.lanes;
+  return {height, width, (f.in + height - 1) / height, (f.in + width - 1) / width};
+}
+
+/// A panel of x as it lies, or copied where whole vectors would reach beyond its columns.
+struct Panel {
+  const float* data;
+  std::int64_t step, begin, columns;
+};
+
+/// The sums of `rows` rows of which the first is at `left`, `left_step` from sample to sample.
+void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, const float* left,
+              std::int64_t left_step, std::int64_t rows, std::int64_t row, double* sums) {
+  if (f.n == 0) std::fill_n(sums, rows * row, 0.0);
+  GemmTile t{};
+  t.a_row = 1;
+  t.a_step = left_step;
+  t.b_step = panel.step;
+  t.rows = static_cast<int>(rows);
+  t.columns = static_cast<int>(panel.columns);
+  t.sums = sums;
+  t.sums_row = row;
+  for (std::int64_t begin = 0; begin < f.n; begin += api::kSampleBlock) {
+    t.k = std::min(api::kSampleBlock, f.n - begin);
+    t.a = left + begin * left_step;
+    t.b = panel.data + begin * panel.step;
+    t.beta = begin > 0 ? 1.0f : 0.0f;
+    kernels.gemm_tile(t);
+  }
+}
+
+template <typename T>
+void store_row(const RowsFactor& f, const double* sums, std::int64_t count, T* to) {
+  for (std::int64_t c = 0; c < count; ++c)
+    to[c] = static_cast<T>((f.accumulate ? static_cast<double>(to[c]) : 0.0) + f.scale * sums[c]);
+}
+
+std::int64_t row_begin(std::int64_t row) {
+  return row * (row + 1) / 2;
+}
+
+/// The tiles of one panel: strips [from, to), and the row of the bias.
+template <typename T>
+void run_panel(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles, const Panel& panel,
+               Range strips, double* sums, T* a) {
+  for (std::int64_t strip = strips.begin; strip < strips.end; ++strip) {
+    const std::int64_t first = strip * tiles.height, end = std::min(first + tiles.height, f.in);
+    sum_tile(f, kernels, panel, f.x + first, f.in, end - first, tiles.width, sums);
+    for (std::int64_t row = std::max(first, panel.begin); row < end; ++row)
+      store_row(f, sums + (row - first) * tiles.width,
+                std::min(panel.columns, row + 1 - panel.begin), a + row_begin(row) + panel.begin);
+  }
+  if (!f.bias || strips.end < tiles.strips) return;
+  static const float one = 1.0f;
+  sum_tile(f, kernels, panel, &one, 0, 1, tiles.width, sums);
+  store_row(f, sums, panel.columns, a + row_begin(f.in) + panel.begin);
+}
+
+/// Panel `index`; where it needs a copy, that is made at `copy`.
+Panel panel_of(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles, std::int64_t index,
+               float* copy) {
+  const std::int64_t begin = index * tiles.width, columns = std::min(tiles.width, f.in - begin);
+  if (columns % kernels.lanes == 0) return {f.x + begin, f.in, begin, columns};
+  const std::int64_t width = (columns + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
+  kernels.gemm_pack({f.x + begin, 1, f.in, columns, f.n, width, f.n * width + 16, copy});
+  return {copy, width, begin, columns};
+}
+
+}  // namespace
+
+template <typename T>
+void run_rows(const RowsFactor& f, T* a, Context& context) {
+  const Kernels& kernels = context.kernels();
+  Scratch& scratch = context.ready();
+  if (f.in > 0) {
+    const Tiles tiles = tiles_of(f, kernels);
+    std::int64_t items = 0;
+    for (std::int64_t p = 0; p < tiles.panels; ++p) items += tiles.strips - tiles.first_strip(p);
+    parallel_shares(items, f.n * f.in * f.in / 8, kGrain, [&](Range r) {
+      const int thread = omp_get_thread_num();
+      double* sums = scratch.get<double>(Use::sums, tiles.height * tiles.width, thread);
+      float* copy = scratch.get<float>(Use::strip, f.n * tiles.width + 16, thread);
+      for (std::int64_t p = 0, begin = 0; p < tiles.panels && begin < r.end; ++p) {
+        const std::int64_t first = tiles.first_strip(p), end = begin + tiles.strips - first;
+        const Range part{std::max(begin, r.begin), std::min(end, r.end)};
+        if (part.begin < part.end)
+          run_panel(f, kernels, tiles, panel_of(f, kernels, tiles, p, copy),
+                    {first + part.begin - begin, first + part.end - begin}, sums, a);
+        begin = end;
+      }
+    });
+  }
+  const auto samples = static_cast<double>(f.n);
+  if (f.bias) store_row(f, &samples, 1, a + row_begin(f.in) + f.in);
+}
+
+template void run_rows(const RowsFactor&, float*, Context&);
+template void run_rows(const RowsFactor&, double*, Context&);
+
+}  // namespace isaribi::simd
