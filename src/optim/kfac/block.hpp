@@ -14,15 +14,17 @@
 
 namespace isaribi::optim::kfac {
 
-/// A symmetric statistic of one layer: the factor A or G, [groups, dim, dim]; or the unit-wise
-/// Fisher of a norm, [3, channels]; or the second moments of EKFAC, [groups, outputs, columns].
+/// A symmetric statistic of one layer: the factor A or G, [groups, dim, dim], of which the lower
+/// triangles are kept, row by row; or the unit-wise Fisher of a norm, [3, channels]; or the second
+/// moments of EKFAC, [groups, outputs, columns].
 struct Statistic {
   enum class Form : std::uint8_t { none, symmetric, norm, dense };
   std::string name;  ///< "conv1/A": in files and tables
   Form form = Form::none;
-  core::Shape shape;     ///< of `local`
-  core::Tensor local;    ///< sums over this rank's samples, in the backend's memory
-  core::Tensor packed;   ///< host: what travels to the owner; lower triangles where symmetric
+  core::Shape shape;
+  core::Tensor local;    ///< sums over this rank's samples, in the backend's memory; [groups, dim
+                         ///< (dim + 1) / 2] where symmetric, else of `shape`
+  core::Tensor packed;   ///< host, flat: what travels to the owner; `local` itself if that is there
   core::Tensor average;  ///< host f64, like packed: mean over time, on the owner
   core::Tensor last,
       before_last;           ///< like average: the two newest values of it, for the adaptive rule
@@ -35,6 +37,7 @@ struct Statistic {
   std::int64_t seen = 0;      ///< contributions so far
 
   bool exists() const { return form != Form::none; }
+  core::Shape local_shape() const;
   /// Elements of `packed`.
   std::int64_t packed_count() const;
 };
@@ -52,6 +55,7 @@ struct InverseReport {
 /// eigenvectors in their columns, `divisors` 1 / (d_g d_a^T + lambda) [groups, outputs, columns].
 struct Inverse {
   core::Tensor a, g, divisors;
+  core::Tensor next_a, next_g;      ///< Cholesky, on the owner: room for those to come
   core::Tensor values_a, values_g;  ///< eigen: host f64 [groups, dim], eigenvalues
   core::Tensor norm;                ///< norm layers: host f64 [3, channels], the averaged Fisher
   std::int64_t step = 0;            ///< of the last inversion; 0: none yet

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/error.hpp"
 #include "optim/kfac/packed.hpp"
@@ -29,17 +30,23 @@ void fill_lower(const double* packed, double damping, std::int64_t dim, T* full)
   }
 }
 
-/// Group k of packed lower triangles plus damping I: [dim, dim] of `type` on the host, of which
-/// only the lower triangle is written.
-Tensor lower_of(const Tensor& packed, std::int64_t k, std::int64_t dim, double damping,
-                DType type) {
+/// full = group k of packed lower triangles plus damping I, on the host; only the lower triangle is
+/// written.
+void unpack_lower(const Tensor& packed, std::int64_t k, double damping, const Tensor& full) {
+  const std::int64_t dim = full.shape()[0];
   const double* from = packed.data<double>() + k * (dim * (dim + 1) / 2);
-  Tensor full({dim, dim}, type);
-  if (type == DType::f64) {
+  if (full.dtype() == DType::f64) {
     fill_lower(from, damping, dim, full.data<double>());
   } else {
     fill_lower(from, damping, dim, full.data<float>());
   }
+}
+
+/// The same in new memory, of `type`.
+Tensor lower_of(const Tensor& packed, std::int64_t k, std::int64_t dim, double damping,
+                DType type) {
+  Tensor full({dim, dim}, type);
+  unpack_lower(packed, k, damping, full);
   return full;
 }
 
@@ -59,15 +66,20 @@ Tensor on_device(const Tensor& host, api::Backend& backend) {
   return device;
 }
 
-/// (X + damping I)^-1 of one group by Cholesky, or an undefined tensor when it is not positive
-/// definite to working precision.
-Tensor by_cholesky(const Side& side, std::int64_t k, double damping, DType type,
-                   api::Backend& backend) {
-  const Tensor a =
-      on_device(lower_of(side.statistic.average, k, side.dim(), damping, type), backend);
-  if (backend.linalg().cholesky({.a = a}) != 0) return {};
-  if (backend.linalg().cholesky_inverse({.a = a}) != 0) return {};
-  return all_finite(on_host(a, backend)) ? a : Tensor();
+/// a = (X + damping I)^-1 of one group by Cholesky; false when it is not positive definite to
+/// working precision.
+bool by_cholesky(const Side& side, std::int64_t k, double damping, api::Backend& backend,
+                 const Tensor& a) {
+  const Tensor& average = side.statistic.average;
+  if (a.device().kind == core::Device::Kind::host) {
+    unpack_lower(average, k, damping, a);
+  } else {
+    backend.copy(lower_of(average, k, side.dim(), damping, a.dtype()), a);
+    backend.synchronize();
+  }
+  if (backend.linalg().cholesky({.a = a}) != 0) return false;
+  if (backend.linalg().cholesky_inverse({.a = a}) != 0) return false;
+  return all_finite(on_host(a, backend));
 }
 
 /// Eigenvectors (columns) and eigenvalues of one group in f64; negative ones, which only rounding
@@ -84,10 +96,10 @@ bool eigen_of(const Side& side, std::int64_t k, api::Backend& backend, Tensor& v
 }
 
 /// The same inverse from eigenvalues: V diag(1 / (d + damping)) V^T.
-Tensor by_eigenvalues(const Side& side, std::int64_t k, double damping, DType type,
-                      api::Backend& backend) {
+bool by_eigenvalues(const Side& side, std::int64_t k, double damping, api::Backend& backend,
+                    const Tensor& result) {
   Tensor vectors, values;
-  if (!eigen_of(side, k, backend, vectors, values)) return {};
+  if (!eigen_of(side, k, backend, vectors, values)) return false;
   const std::int64_t dim = side.dim();
   const Tensor scaled = Tensor(vectors.shape(), DType::f64);
   const Tensor v = on_host(vectors, backend);
@@ -98,19 +110,18 @@ Tensor by_eigenvalues(const Side& side, std::int64_t k, double damping, DType ty
   const Tensor root = on_device(scaled, backend);
   const Tensor inverse = backend.make({dim, dim}, DType::f64);
   backend.linalg().syrk({.a = root, .c = inverse});
-  const Tensor result = backend.make({dim, dim}, type);
   backend.elementwise().axpby({.alpha = 1.0, .x = inverse, .beta = 0.0, .y = result});
-  return result;
+  return true;
 }
 
 /// All groups of one factor at one damping; false when one fails.
-bool invert_side(const Side& side, double damping, DType type, bool eigenvalues,
-                 api::Backend& backend, const Tensor& result) {
+bool invert_side(const Side& side, double damping, bool eigenvalues, api::Backend& backend,
+                 const Tensor& result) {
   for (std::int64_t k = 0; k < side.groups(); ++k) {
-    const Tensor one = eigenvalues ? by_eigenvalues(side, k, damping, type, backend)
-                                   : by_cholesky(side, k, damping, type, backend);
-    if (!one.defined()) return false;
-    backend.copy(one, Block::group(result, k));
+    const Tensor one = Block::group(result, k);
+    if (!(eigenvalues ? by_eigenvalues(side, k, damping, backend, one)
+                      : by_cholesky(side, k, damping, backend, one)))
+      return false;
   }
   backend.synchronize();
   return true;
@@ -125,15 +136,15 @@ bool try_both(Block& block, double lambda, bool eigenvalues, api::Backend& backe
   const bool only_a = !block.g.exists();  // FOOF: F = A x I
   const FactorDamping damping = only_a ? FactorDamping{.a = lambda, .g = 0}
                                        : split_damping(lambda, mean_of(block.a), mean_of(block.g));
-  const Tensor a = backend.make(block.a.shape, type);
-  if (!invert_side({block.a}, damping.a, type, eigenvalues, backend, a)) return false;
+  Inverse& inverse = block.inverse;
+  if (!inverse.next_a.defined()) inverse.next_a = backend.make(block.a.shape, type);
+  if (!invert_side({block.a}, damping.a, eigenvalues, backend, inverse.next_a)) return false;
   if (!only_a) {
-    const Tensor g = backend.make(block.g.shape, type);
-    if (!invert_side({block.g}, damping.g, type, eigenvalues, backend, g)) return false;
-    backend.copy(g, block.inverse.g);
+    if (!inverse.next_g.defined()) inverse.next_g = backend.make(block.g.shape, type);
+    if (!invert_side({block.g}, damping.g, eigenvalues, backend, inverse.next_g)) return false;
+    std::swap(inverse.g, inverse.next_g);
   }
-  backend.copy(a, block.inverse.a);
-  backend.synchronize();
+  std::swap(inverse.a, inverse.next_a);
   return true;
 }
 
