@@ -202,6 +202,7 @@ Sizes sizes_of(const std::vector<Block>& blocks, const Placement& placement, int
     }
     const double inverse = b.affine() ? width * (count(b.a) + count(b.g)) : 8 * count(b.g);
     if (placement.works(rank, i)) sizes.inverses += inverse;
+    if (owner && b.affine() && settings.inverse == "cholesky") sizes.inverses += inverse;  // next
     sizes.wire_inverses += settings.inverse == "eigen" || !b.affine()
                                ? inverse
                                : packed_bytes(b.a, width) + packed_bytes(b.g, width);
