@@ -32,68 +32,122 @@ struct Block {
   std::int64_t next_k;
 };
 
-/// What is packed of A next.
+/// A panel of B: columns [j, j + count) of C, `count` at most plan.width.
+struct Panel {
+  std::int64_t j, count, width;  // width: count, up to whole vectors
+  float* packed;                 // its place in Block::b
+};
+
+/// What tiles fetch, in turn: the next panel of B, the place it is packed to, its columns of C,
+/// what is read of A.
+struct Fetches {
+  LinesAhead panel{}, place{}, c{}, rows{};
+
+  LinesAhead* next() {
+    return !done(panel) ? &panel : !done(place) ? &place : !done(c) ? &c : &rows;
+  }
+};
+
+/// The panel at column j. What is left of two panels is cut in the middle, since a panel of few
+/// vectors is as slow as one of twice as many.
+Panel panel_at(const Kernels& kernels, const Plan& plan, const Block& block, std::int64_t j) {
+  const std::int64_t lanes = kernels.lanes, left = block.columns.end - j;
+  const std::int64_t vectors = (left + lanes - 1) / lanes;
+  Panel panel{j, std::min(plan.width, left), 0, nullptr};
+  if (left > plan.width && left < 2 * plan.width) panel.count = (vectors + 1) / 2 * lanes;
+  panel.width = round_up(panel.count, lanes);
+  panel.packed = block.b;
+  if (!block.one_panel)
+    panel.packed += (j - block.columns.begin) / lanes * vector_b(kernels, block.depth);
+  return panel;
+}
+
+/// What is read of A next.
 LinesAhead next_of_a(const Product& p, const Plan& plan, const Block& block) {
   const std::int64_t rows = block.next_rows.end - block.next_rows.begin;
   const std::int64_t depth = std::min(plan.depth, p.k - block.next_k);
-  if (!block.a || rows <= 0 || depth <= 0) return {};
+  if (rows <= 0 || depth <= 0) return {};
   const float* from = p.a.data + block.next_rows.begin * p.a.row + block.next_k * p.a.column;
-  if (p.a.row == 1) return {from, p.a.column, depth, (rows + kLine - 1) / kLine};
-  return {from, p.a.row, rows, (depth + kLine - 1) / kLine};
+  if (p.a.column == 1) return {from, p.a.row, rows, (depth + kLine - 1) / kLine};
+  return {from, p.a.column, depth, (rows + kLine - 1) / kLine};
 }
 
-/// Packs the panel of `count` columns of B from column j.
-void pack_panel(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
-                std::int64_t j, std::int64_t count, float* to) {
-  const std::int64_t end = block.k + block.depth, width = round_up(count, kernels.lanes);
-  for (std::int64_t k = block.k, rows = 0; k < end; k += rows, to += rows * width) {
+/// Packs a panel of B.
+void pack_panel(const Product& p, const Kernels& kernels, const Block& block, const Panel& panel) {
+  const std::int64_t end = block.k + block.depth;
+  float* to = panel.packed;
+  for (std::int64_t k = block.k, rows = 0; k < end; k += rows, to += rows * panel.width) {
     const std::int64_t run = p.b.run > 0 ? p.b.run : p.k, first = k % run;
     rows = std::min(end - k, run - first);
-    kernels.gemm_pack({p.b.data + k / run * p.b.run_step + first * p.b.row + j * p.b.column,
-                       p.b.column, p.b.row, count, rows, width, panel_b(plan, block.depth), to});
+    kernels.gemm_pack({p.b.data + k / run * p.b.run_step + first * p.b.row + panel.j * p.b.column,
+                       p.b.column, p.b.row, panel.count, rows, panel.width,
+                       block.depth * panel.width + 8, to});
   }
 }
 
-/// The panel of B at column j, where it lies, or packed: by the first tile over it, if that can be.
+/// The panel of B where it lies, or packed: by the first tile over it, if that can be.
 void panel_of_b(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
-                std::int64_t j, GemmTile& t) {
-  const std::int64_t count = std::min(plan.width, block.columns.end - j);
-  const float* from = p.b.data + block.k * p.b.row + j * p.b.column;
-  t.b = from;
+                const Panel& panel, GemmTile& t) {
+  t.b = p.b.data + block.k * p.b.row + panel.j * p.b.column;
   t.b_step = p.b.row;
   t.pack_b = nullptr;
-  if (!plan.pack_b && count % kernels.lanes == 0) return;
-  float* to =
-      block.b +
-      (block.one_panel ? 0 : (j - block.columns.begin) / plan.width * panel_b(plan, block.depth));
+  if (!plan.pack_b && panel.count == panel.width) return;
   if (block.pack_b && p.b.column == 1 && p.b.run == 0 &&
-      count == kernels.lanes * kernels.gemm_vectors &&
+      panel.count == kernels.lanes * kernels.gemm_vectors &&
       block.rows.end - block.rows.begin >= plan.height) {
-    t.pack_b = to;
+    t.pack_b = panel.packed;
     return;
   }
-  t.b = to;
-  t.b_step = round_up(count, kernels.lanes);
-  if (block.pack_b || !plan.pack_b) pack_panel(p, kernels, plan, block, j, count, to);
+  t.b = panel.packed;
+  t.b_step = panel.width;
+  if (block.pack_b || !plan.pack_b) pack_panel(p, kernels, block, panel);
 }
 
-/// What is read after the panel of B at column j: the next one, packed or as it lies; or the rows
-/// of A that follow those of each tile, where A is read where it lies and has been read by no
-/// panel; after the last panel, what is packed of A.
-LinesAhead ahead_of(const Product& p, const Plan& plan, const Block& block, std::int64_t j) {
-  const std::int64_t next = j + plan.width;
-  if (!block.a && p.a.column == 1 && block.depth == p.a.row && j == block.columns.begin)
-    return {p.a.data + (block.rows.begin + plan.height) * p.a.row, kLine,
-            (block.rows.end - block.rows.begin) * p.a.row / kLine, 1};
-  if (next >= block.columns.end) return next_of_a(p, plan, block);
-  const bool packed = plan.pack_b && !block.pack_b && !block.one_panel;
-  if (packed)
-    return {block.b + (next - block.columns.begin) / plan.width * panel_b(plan, block.depth), kLine,
-            block.depth * plan.width / kLine, 1};
-  if (p.b.run > 0) return {};
+/// What is read after a panel of B: the next one, packed or as it lies and then its place; and what
+/// is packed of A, once the last panels are reached.
+void fetch_after(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
+                 const Panel& panel, Fetches& fetches) {
+  constexpr std::int64_t kLastPanels = 3;
+  const std::int64_t next = panel.j + panel.count, left = block.columns.end - next;
+  fetches.panel = fetches.place = fetches.c = {};
+  if (left < kLastPanels * plan.width && done(fetches.rows) &&
+      left + plan.width >= kLastPanels * plan.width)
+    fetches.rows = next_of_a(p, plan, block);
+  if (left <= 0) return;
+  const Panel after = panel_at(kernels, plan, block, next);
+  fetches.c = {p.c + block.rows.begin * p.c_row + next, p.c_row, block.rows.end - block.rows.begin,
+               after.width / kLine + 1};
+  const LinesAhead place{after.packed, kLine, block.depth * after.width / kLine, 1};
+  if (plan.pack_b && !block.one_panel) (block.pack_b ? fetches.place : fetches.panel) = place;
+  if ((plan.pack_b && !block.one_panel && !block.pack_b) || p.b.run > 0) return;
   const float* from = p.b.data + block.k * p.b.row + next * p.b.column;
-  if (p.b.column == 1) return {from, p.b.row, block.depth, (plan.width + kLine - 1) / kLine};
-  return {from, p.b.column, plan.width, (block.depth + kLine - 1) / kLine};
+  fetches.panel =
+      p.b.column == 1
+          ? LinesAhead{from, p.b.row, block.depth, (after.width + kLine - 1) / kLine}
+          : LinesAhead{from, p.b.column, after.count, (block.depth + kLine - 1) / kLine};
+}
+
+/// The tiles over one panel of B.
+void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
+                    const Panel& panel, Fetches& fetches, GemmTile& t) {
+  const std::int64_t height =
+      block.a || t.pack_b ? plan.height : kernels.tile_rows[panel.width / kernels.lanes];
+  for (std::int64_t i = block.rows.begin; i < block.rows.end; i += height) {
+    const std::int64_t end = std::min(i + height, block.rows.end);
+    t.a = block.a ? block.a + (i - block.rows.begin) / plan.height * panel_a(plan, block.depth)
+                  : p.a.data + i * p.a.row + block.k * p.a.column;
+    t.c = p.c + i * p.c_row + panel.j;
+    t.next_c = end < block.rows.end ? t.c + height * p.c_row
+                                    : p.c + block.rows.begin * p.c_row + panel.j + panel.count;
+    t.rows = static_cast<int>(end - i);
+    t.ahead = fetches.next();
+    kernels.gemm_tile(t);
+    if (t.pack_b) {
+      t.b = t.pack_b;
+      t.b_step = panel.width;
+      t.pack_b = nullptr;
+    }
+  }
 }
 
 void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
@@ -103,31 +157,19 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
   t.c_row = p.c_row;
   t.alpha = p.alpha;
   t.beta = block.k == 0 ? p.beta : 1.0f;
+  t.a_row = block.a ? 1 : p.a.row;
+  t.a_step = block.a ? plan.height : p.a.column;
   const bool last = block.k + block.depth == p.k;
   t.relu = last && p.relu;
-  for (std::int64_t j = block.columns.begin; j < block.columns.end; j += plan.width) {
-    panel_of_b(p, kernels, plan, block, j, t);
-    LinesAhead ahead = ahead_of(p, plan, block, j);
+  Fetches fetches;
+  for (std::int64_t j = block.columns.begin; j < block.columns.end;) {
+    const Panel panel = panel_at(kernels, plan, block, j);
+    panel_of_b(p, kernels, plan, block, panel, t);
+    fetch_after(p, kernels, plan, block, panel, fetches);
     t.bias = last && p.bias ? p.bias + j : nullptr;
-    t.columns = static_cast<int>(std::min(plan.width, block.columns.end - j));
-    for (std::int64_t i = block.rows.begin; i < block.rows.end; i += plan.height) {
-      const std::int64_t end = std::min(i + plan.height, block.rows.end);
-      t.a = block.a ? block.a + (i - block.rows.begin) / plan.height * panel_a(plan, block.depth)
-                    : p.a.data + i * p.a.row + block.k * p.a.column;
-      t.a_row = block.a ? 1 : p.a.row;
-      t.a_step = block.a ? plan.height : p.a.column;
-      t.c = p.c + i * p.c_row + j;
-      t.next_c = end < block.rows.end ? t.c + plan.height * p.c_row
-                                      : p.c + block.rows.begin * p.c_row + j + plan.width;
-      t.rows = static_cast<int>(end - i);
-      ahead.take(kernels, t);
-      kernels.gemm_tile(t);
-      if (t.pack_b) {
-        t.b = t.pack_b;
-        t.b_step = plan.width;
-        t.pack_b = nullptr;
-      }
-    }
+    t.columns = static_cast<int>(panel.count);
+    multiply_panel(p, kernels, plan, block, panel, fetches, t);
+    j += panel.count;
   }
 }
 
@@ -144,15 +186,16 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
                      columns = region.columns.end - region.columns.begin;
   if (rows <= 0 || columns <= 0) return;
   Block block{};
-  block.one_panel = rows <= plan.rows;
-  const std::int64_t parts = (rows + plan.rows - 1) / plan.rows;  // blocks of nearly equal height
+  const std::int64_t parts = std::max<std::int64_t>(1, rows / plan.rows);  // of nearly equal height
   const std::int64_t part = round_up((rows + parts - 1) / parts, plan.height);
+  block.one_panel = parts == 1;
   const std::int64_t held = block.one_panel ? plan.width : std::min(columns, plan.columns);
-  const std::int64_t tall = round_up(std::min(rows, plan.rows), plan.height) / plan.height;
   if (plan.pack_a)
-    block.a = scratch.get<float>(Use::strip, tall * panel_a(plan, plan.depth), thread);
+    block.a =
+        scratch.get<float>(Use::strip, part / plan.height * panel_a(plan, plan.depth), thread);
   block.b = scratch.get<float>(
-      Use::weights, round_up(held, plan.width) / plan.width * panel_b(plan, plan.depth), thread);
+      Use::weights, (held + kernels.lanes - 1) / kernels.lanes * vector_b(kernels, plan.depth),
+      thread);
   for (std::int64_t jc = region.columns.begin; jc < region.columns.end; jc += plan.columns) {
     block.columns = {jc, std::min(jc + plan.columns, region.columns.end)};
     block.k = 0;
@@ -200,7 +243,7 @@ void multiply(const Product& p, Context& context) {
     return;
   }
   const std::int64_t panels = (p.n + plan.width - 1) / plan.width;
-  if (!plan.pack_a && p.m <= plan.rows && panels >= kPanelsPerThread * omp_get_max_threads()) {
+  if (!plan.pack_a && p.m < 2 * plan.rows && panels >= kPanelsPerThread * omp_get_max_threads()) {
     parallel_shares(panels, p.m * p.n * p.k, 1, [&](Range r) {
       multiply_region(p, kernels, plan, scratch,
                       {{0, p.m}, {r.begin * plan.width, std::min(p.n, r.end * plan.width)}});

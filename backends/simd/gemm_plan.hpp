@@ -23,34 +23,15 @@ inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
 
 inline constexpr std::int64_t kLine = 16;  // elements of a cache line
 
-/// Lines of memory that tiles fetch while they multiply, column by column: `lines` of each of
-/// `rows` rows, `row` elements apart.
-class LinesAhead {
- public:
-  LinesAhead() = default;
-  LinesAhead(const float* from, std::int64_t row, std::int64_t rows, std::int64_t lines)
-      : from_(from), row_(row), rows_(rows), lines_(lines) {}
-
-  bool done() const { return line_ >= lines_; }
-  /// Gives the tile its share.
-  void take(const Kernels& kernels, GemmTile& t) {
-    t.ahead = line_ < lines_ ? from_ + at_ * row_ + line_ * kLine : nullptr;
-    t.ahead_step = row_;
-    at_ += t.k / kernels.fetch_steps;
-    if (at_ < rows_) return;
-    at_ = 0;
-    ++line_;
-  }
-
- private:
-  const float* from_ = nullptr;
-  std::int64_t row_ = 0, rows_ = 0, lines_ = 0, at_ = 0, line_ = 0;
-};
+inline bool done(const LinesAhead& ahead) {
+  return ahead.line >= ahead.lines;
+}
 
 /// How a product is cut. A function of its shape and of the machine, not of the threads.
 struct Plan {
-  std::int64_t width, height;         // of a panel of B, of a panel of A
-  std::int64_t depth, rows, columns;  // of a block; the first depends on K only
+  std::int64_t width, height;   // of a panel of B, of a panel of A
+  std::int64_t depth, columns;  // of a block, at most; the first depends on K only
+  std::int64_t rows;            // of a block, at least, and less than twice as many
   bool pack_a, pack_b;
 };
 
@@ -59,8 +40,9 @@ struct Plan {
 inline std::int64_t panel_a(const Plan& plan, std::int64_t depth) {
   return depth * plan.height + 16;
 }
-inline std::int64_t panel_b(const Plan& plan, std::int64_t depth) {
-  return depth * plan.width + 16;
+/// Of B per vector of a panel, so that panels of fewer vectors have a place, too.
+inline std::int64_t vector_b(const Kernels& kernels, std::int64_t depth) {
+  return depth * kernels.lanes + 16;
 }
 
 inline Plan plan_of(const Product& p, const Kernels& kernels) {
@@ -71,11 +53,12 @@ inline Plan plan_of(const Product& p, const Kernels& kernels) {
   plan.height = kernels.tile_rows[vectors];
   const std::int64_t parts = std::max<std::int64_t>(1, (p.k + kDepth - 1) / kDepth);
   plan.depth = round_up((p.k + parts - 1) / parts, 8);
-  const std::int64_t rows = caches().l2 * 5 / 8 / kDepth / 4;
-  plan.rows = std::max(rows / plan.height, std::int64_t{4}) * plan.height;
+  // A sixth of L2 for a block of A: the rest is for panels of B and C, and whoever shares the core.
+  const std::int64_t rows = caches().l2 * 5 / 32 / 4 / std::max<std::int64_t>(plan.depth, 1);
+  plan.rows = std::max(rows, 4 * plan.height);
   const std::int64_t columns = caches().l3 / 2 / kDepth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
-  plan.pack_a = p.n > 16 * plan.width || (p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2);
+  plan.pack_a = p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2;
   plan.pack_b = p.b.column != 1 || p.b.run > 0 || p.m > 3 * plan.height;
   return plan;
 }

@@ -157,6 +157,14 @@ struct Adam {
   float epsilon, l2, keep, correct1, correct2;
 };
 
+/// Memory that tiles fetch while they multiply: `lines` lines of cache of each of `rows` rows,
+/// `row` elements apart, line by line. Tiles move `at` (of the rows) and `line` on.
+struct LinesAhead {
+  const float* from;
+  ptrdiff_t row, rows, lines;
+  ptrdiff_t at = 0, line = 0;
+};
+
 /// c(i, j) = act(alpha sum_k a(i, k) b[k b_step + j] + beta c(i, j) + bias[j]); beta = 0 does not
 /// read c.
 struct GemmTile {
@@ -173,9 +181,8 @@ struct GemmTile {
   float alpha, beta;
   const float* bias;  ///< [columns], or nullptr
   bool relu;
-  const float* next_c;   ///< C of the tile that comes next, in the same distances; or nullptr
-  const float* ahead;    ///< what will be read next: k / fetch_steps cache lines from here, or
-  ptrdiff_t ahead_step;  ///< nullptr; so many elements from one to the next
+  const float* next_c;  ///< C of the tile that comes next, in the same distances; or nullptr
+  LinesAhead* ahead;    ///< what will be read next, or nullptr: a line per kSteps of k
   /// When not nullptr, c, alpha, bias and relu are not used: sums(i, j) = the sum over k, and with
   /// beta not 0 plus sums(i, j), added in f64, up to whole vectors of columns.
   double* sums;
@@ -249,8 +256,6 @@ struct Kernels {
   const char* isa;
   int lanes;
   int tile_rows[kMaxPanelVectors + 1];  ///< pixels per register tile for 1..4 vectors
-
-  int fetch_steps;   ///< of k, for which a GEMM tile fetches one cache line ahead
   int gemm_vectors;  ///< of a full panel of B: its tile is tile_rows[gemm_vectors] high
   void (*gemm_tile)(const GemmTile&);
   void (*gemm_pack)(const PackPanels&);

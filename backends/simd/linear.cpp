@@ -9,6 +9,7 @@
 
 #include "backends/api/conv.hpp"
 #include "backends/simd/gemm.hpp"
+#include "backends/simd/gemm_plan.hpp"
 #include "backends/simd/norm.hpp"
 #include "backends/simd/parallel.hpp"
 
@@ -43,15 +44,14 @@ void weight_sums(const WeightPanels& w, const Kernels& kernels, const Rectangle&
   t.columns = r.columns;
   t.sums = r.sums;
   t.sums_row = r.row;
-  t.ahead_step = 16;  // a cache line
   for (std::int64_t begin = 0, block = 0; begin < w.n; begin += api::kSampleBlock, ++block) {
     t.k = std::min(api::kSampleBlock, w.n - begin);
     t.a = r.dy + begin * w.height;
     t.b = w.x + begin * t.b_step;
     t.beta = block > 0 || r.add ? 1.0f : 0.0f;
     // A block fetches eight cache lines, which is a row of 64 sums.
-    t.ahead = r.ahead && block < r.rows ? reinterpret_cast<const float*>(r.ahead + block * r.row)
-                                        : nullptr;
+    LinesAhead ahead{reinterpret_cast<const float*>(r.ahead + block * r.row), kLine, 8, 1};
+    t.ahead = r.ahead && block < r.rows ? &ahead : nullptr;
     kernels.gemm_tile(t);
   }
 }

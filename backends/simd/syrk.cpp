@@ -43,12 +43,12 @@ struct Place {
 };
 
 /// What tiles fetch, in turn: where the block of C that they form is mirrored to, the panel that
-/// comes next, what is packed later.
+/// comes next, what is packed later and to where.
 struct Fetches {
-  LinesAhead mirror, panel, later;
+  LinesAhead mirror{}, panel{}, later{}, place{};
 
-  void take(const Kernels& kernels, GemmTile& t) {
-    (!mirror.done() ? mirror : !panel.done() ? panel : later).take(kernels, t);
+  LinesAhead* next() {
+    return !done(mirror) ? &mirror : !done(panel) ? &panel : !done(later) ? &later : &place;
   }
 };
 
@@ -133,7 +133,7 @@ void multiply_panels(const Product& p, const Kernels& kernels, const Plan& plan,
       t.rows = static_cast<int>(end - first);
       t.c = job.c + (q * plan.width + first) * job.c_row + j * plan.width;
       t.next_c = j < q ? t.c + t.rows * job.c_row : t.c - most * job.c_row;
-      fetches.take(kernels, t);
+      t.ahead = fetches.next();
       kernels.gemm_tile(t);
       if (t.pack_b) {
         a = b = {t.pack_b, plan.width};
@@ -162,8 +162,10 @@ LinesAhead rows_ahead(const Product& p, const Plan& plan, std::int64_t k, std::i
 void run_block(const Product& p, const Kernels& kernels, const Plan& plan, const Job& job,
                const Panels& panels, std::int64_t k, bool last, GemmTile& t) {
   const std::int64_t count = (job.rows.end + plan.width - 1) / plan.width;
-  const std::int64_t group = std::max<std::int64_t>(1, plan.rows / plan.width);
   const std::int64_t start = job.rows.begin / plan.width;
+  const std::int64_t groups =
+      std::max<std::int64_t>(1, (job.rows.end - job.rows.begin) / plan.rows);
+  const std::int64_t group = (count - start + groups - 1) / groups;
   const auto rows_of = [&](std::int64_t q) {
     return Range{q * plan.width, std::min((q + 1) * plan.width, p.n)};
   };
@@ -181,8 +183,12 @@ void run_block(const Product& p, const Kernels& kernels, const Plan& plan, const
   for (std::int64_t from = start; from < count; from += group) {
     const std::int64_t to = std::min(from + group, count);
     Fetches fetches;
-    fetches.later = to < count ? rows_ahead(p, plan, k, to, std::min(to + group, count))
-                               : rows_ahead(p, plan, k + t.k, 0, std::min(start + group, count));
+    const std::int64_t begin = to < count ? to : start, end = std::min(begin + group, count);
+    fetches.later =
+        to < count ? rows_ahead(p, plan, k, begin, end) : rows_ahead(p, plan, k + t.k, begin, end);
+    if (begin >= panels.first_packed)
+      fetches.place = {panels.packed + (begin - panels.first_packed) * panels.panel, kLine,
+                       (end - begin) * panels.panel / kLine, 1};
     for (std::int64_t q = from; q < to; ++q) {
       if (tile_packs(p, kernels, plan, q, panels)) {
         const Place raw{p.a.data + k * p.a.column + q * plan.width, p.a.column};
@@ -211,7 +217,7 @@ void run_job(const Product& p, const Kernels& kernels, const Plan& plan, Scratch
     panels.first_packed = job.rows.end == p.n ? p.n / plan.width : count;
     panels.direct_step = p.a.column;
   }
-  panels.panel = panel_b(plan, plan.depth);
+  panels.panel = plan.width / kernels.lanes * vector_b(kernels, plan.depth);
   panels.packed =
       scratch.get<float>(Use::weights, (count - panels.first_packed) * panels.panel, thread);
   GemmTile t{};

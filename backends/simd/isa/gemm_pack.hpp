@@ -13,33 +13,32 @@ namespace {
 
 using isaribi::simd::PackPanels;
 
-/// Squares of 8: to[k][0..8) from LINES lines that are contiguous along k, zero in the other lanes.
+/// Four elements of line i and of line i + 4 side by side; zero from line LINES on.
+template <int LINES>
+inline __m256 pair_of_lines(const float* from, ptrdiff_t stride, int i) {
+  if (i >= LINES) return _mm256_setzero_ps();
+  const __m256 low = _mm256_zextps128_ps256(_mm_loadu_ps(from + i * stride));
+  return i + 4 < LINES ? _mm256_insertf128_ps(low, _mm_loadu_ps(from + (i + 4) * stride), 1) : low;
+}
+
+/// to[k][0..8) from LINES lines that are contiguous along k, zero in the other lanes: squares of 4,
+/// two by two, which no shuffle crosses.
 template <int LINES>
 void pack_lines(const float* from, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, float* to) {
   ptrdiff_t k = 0;
-  for (; k + 8 <= depth; k += 8, to += 8 * width) {
-    __m256 r[8], s[8];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i)
-      r[i] = i < LINES ? _mm256_loadu_ps(from + i * stride + k) : _mm256_setzero_ps();
-#pragma GCC unroll 4
-    for (int i = 0; i < 8; i += 2) {
-      s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-      s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-    }
 #pragma GCC unroll 2
-    for (int i = 0; i < 8; i += 4) {
-      r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
-      r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
-      r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
-      r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
-    }
+  for (; k + 4 <= depth; k += 4, to += 4 * width) {
+    __m256 r[4], s[4];
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i)
-      _mm256_storeu_ps(to + i * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i)
-      _mm256_storeu_ps(to + (4 + i) * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    for (int i = 0; i < 4; ++i) r[i] = pair_of_lines<LINES>(from + k, stride, i);
+    s[0] = _mm256_unpacklo_ps(r[0], r[1]);
+    s[1] = _mm256_unpackhi_ps(r[0], r[1]);
+    s[2] = _mm256_unpacklo_ps(r[2], r[3]);
+    s[3] = _mm256_unpackhi_ps(r[2], r[3]);
+    _mm256_storeu_ps(to, _mm256_shuffle_ps(s[0], s[2], 0x44));
+    _mm256_storeu_ps(to + width, _mm256_shuffle_ps(s[0], s[2], 0xee));
+    _mm256_storeu_ps(to + 2 * width, _mm256_shuffle_ps(s[1], s[3], 0x44));
+    _mm256_storeu_ps(to + 3 * width, _mm256_shuffle_ps(s[1], s[3], 0xee));
   }
   const ptrdiff_t lanes = width < 8 ? width : 8;
   for (; k < depth; ++k, to += width) {

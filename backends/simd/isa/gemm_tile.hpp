@@ -10,6 +10,7 @@
 namespace {
 
 using isaribi::simd::GemmTile;
+using isaribi::simd::LinesAhead;
 
 /// c = act(alpha acc + beta c + bias); beta = 0 does not read c. PART: the last vector is not full.
 template <bool PART, int NV, int MR>
@@ -65,20 +66,36 @@ template <int NV, int MR>
   }
 }
 
+/// Where the next `count` lines are fetched from, or nullptr.
+inline const float* lines_ahead(LinesAhead* ahead, ptrdiff_t count) {
+  if (!ahead || ahead->line >= ahead->lines) return nullptr;
+  const float* from = ahead->from + ahead->at * ahead->row + ahead->line * 16;
+  ahead->at += count;
+  if (ahead->at >= ahead->rows) {
+    ahead->at = 0;
+    ++ahead->line;
+  }
+  return from;
+}
+
 /// The sum over k, cut into a piece per row: each piece brings a row of the next tile's C to L1,
 /// since all rows at once would take the buffers that the loads of B need.
 template <class AStep, class BStep, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_multiply(const GemmTile& t, ptrdiff_t a_row, AStep a_step,
                                                  BStep b_step, vf (&acc)[NV][MR]) {
-  const float *a = t.a, *b = t.b, *c = t.next_c, *ahead = t.ahead ? t.ahead : t.b;
-  const ptrdiff_t line = t.ahead ? t.ahead_step : 0, piece = c ? t.k / MR / kSteps * kSteps : 0;
+  const float *a = t.a, *b = t.b, *c = t.next_c;
+  const ptrdiff_t piece = c ? t.k / MR / kSteps * kSteps : 0;
   ptrdiff_t left = t.k;
 #pragma GCC unroll 1
   for (int m = MR - 1; m >= 0; --m, left -= piece, c += t.c_row) {
     if (c) {
       for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + v, 1);
     }
-    multiply_add_rows<0, MR>(a, a_row, a_step, b, b_step, m > 0 ? piece : left, ahead, line, acc);
+    const ptrdiff_t depth = m > 0 ? piece : left;
+    const float* ahead = lines_ahead(t.ahead, depth / kSteps);
+    const ptrdiff_t line = ahead ? t.ahead->row : 0;
+    if (!ahead) ahead = b;
+    multiply_add_rows<0, MR>(a, a_row, a_step, b, b_step, depth, ahead, line, acc);
   }
 }
 

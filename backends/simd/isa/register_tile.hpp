@@ -10,9 +10,8 @@ namespace {
 
 /// Steps of k per turn of a loop. What a step needs beside its FMAs and loads (pointers, count,
 /// branch) is instructions that the front end could have spent on FMAs: with two hyperthreads on a
-/// core it hands out three per cycle, and a step of 6 x 64 has 24 FMAs for 12 cycles. With sixteen
-/// registers, all of them in use, the compiler spills when it sees more than one step.
-constexpr int kSteps = kLanes == 16 ? 4 : 1;
+/// core it hands out three per cycle, and a step of 6 x 64 has 24 FMAs for 12 cycles.
+constexpr int kSteps = 4;
 
 /// acc[v][m] += a(m) b[v] for rows FROM <= m < TO, a(m) = a[m a_row].
 template <int FROM, int TO, int NV, int MR>
@@ -25,7 +24,7 @@ template <int FROM, int TO, int NV, int MR>
   for (int m = FROM; m < TO; ++m) {
     const vf am = v_set(a[m * a_row]);
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) acc[v][m] = v_fma(bv[v], am, acc[v][m]);
+    for (int v = 0; v < NV; ++v) v_fma_to(acc[v][m], bv[v], am);
   }
 }
 
@@ -58,6 +57,8 @@ template <int FROM, int TO, class AStep, class BStep, int NV, int MR>
       multiply_add_step<FROM, TO>(a, a_row, b, acc);
       a = next(a, a_step);
       b = next(b, b_step);
+      // With all sixteen registers in use the compiler would spill what it loads for later steps.
+      if constexpr (kLanes == 8) asm volatile("" ::: "memory");
     }
   }
 #pragma GCC unroll 1

@@ -24,7 +24,6 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.isa = name;
   k.lanes = kLanes;
   for (int v = 0; v <= isaribi::simd::kMaxPanelVectors; ++v) k.tile_rows[v] = kTileRows[v];
-  k.fetch_steps = kSteps;
   k.gemm_vectors = kGemmVectors;
   k.gemm_tile = gemm_tile;
   k.gemm_pack = gemm_pack;

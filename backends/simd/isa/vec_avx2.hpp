@@ -58,6 +58,11 @@ inline vf v_sqrt(vf a) {
 inline vf v_fma(vf a, vf b, vf c) {
   return _mm256_fmadd_ps(a, b, c);
 }
+/// acc += a b, in the register of acc: left to itself the compiler lets sums change places with
+/// factors, for which a loop that uses all registers has no room.
+inline void v_fma_to(vf& acc, vf a, vf b) {
+  asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
+}
 inline vf v_relu(vf a) {
   return _mm256_max_ps(_mm256_setzero_ps(), a);
 }

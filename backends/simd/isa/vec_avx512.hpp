@@ -57,6 +57,11 @@ inline vf v_sqrt(vf a) {
 inline vf v_fma(vf a, vf b, vf c) {
   return _mm512_fmadd_ps(a, b, c);
 }
+/// acc += a b, in the register of acc: left to itself the compiler lets sums change places with
+/// factors, for which a loop that uses all registers has no room.
+inline void v_fma_to(vf& acc, vf a, vf b) {
+  asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+}
 /// max(a, 0), and NaN stays NaN (the second operand of maxps wins when one is NaN).
 inline vf v_relu(vf a) {
   return _mm512_maskz_max_ps(static_cast<vmask>(0xffff), _mm512_setzero_ps(), a);
