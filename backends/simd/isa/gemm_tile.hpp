@@ -87,7 +87,7 @@ template <class AStep, class BStep, int NV, int MR>
   const ptrdiff_t piece = c ? t.k / MR / kSteps * kSteps : 0;
   ptrdiff_t left = t.k;
 #pragma GCC unroll 1
-  for (int m = MR - 1; m >= 0; --m, left -= piece, c += t.c_row) {
+  for (int m = c ? MR - 1 : 0; m >= 0; --m, left -= piece, c += t.c_row) {
     if (c) {
       for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + v, 1);
     }
