@@ -80,8 +80,10 @@ TEST_CASE("packed factors of LeNet-5 are 114,506 numbers, half of the full ones"
     const Sizes sizes = sizes_of(blocks, p, 0, s, core::DType::f32);
     CHECK(sizes.wire_factors == 114506.0 * bytes);
     CHECK(sizes.wire_factors < 0.51 * full * bytes);
-    CHECK(sizes.inverses == 4 * full);
+    CHECK(sizes.inverses == 2 * 4 * full);  // those in use, and room for the next
   }
+  s.inverse = "eigen";
+  CHECK(sizes_of(blocks, p, 0, s, core::DType::f32).inverses == 4 * full);
 }
 
 TEST_CASE("renewal: fixed, ramped, and as the statistic changes (SP-NGD)") {
