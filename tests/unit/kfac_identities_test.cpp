@@ -269,3 +269,29 @@ TEST_CASE("identity 8: the Fisher of batch norm is that of per-sample derivative
     }
   }
 }
+
+TEST_CASE("L2 decay: directions are those of gradients that hold it") {
+  const nn::ModelSpec spec =
+      model({layer("conv", {{"channels", 4}, {"kernel", 3}}, "c"), layer("batch_norm", {}, "n"),
+             layer("relu"), layer("linear", {{"features", 3}}, "l")});
+  optim::KfacSettings s;
+  s.damping = 0.1;
+  Rig told(spec, {4, 4, 2}, 5, s, {}), plain(spec, {4, 4, 2}, 5, s, {});
+  std::vector<double> decay;
+  for (std::size_t i = 0; i < told.graph.parameters().size(); ++i)
+    decay.push_back(0.5 + static_cast<double>(i));
+  REQUIRE(told.kfac->add_decay(decay));
+  const auto u = told.directions();
+  plain.passes(1);
+  std::vector<core::Tensor> v;
+  for (nn::Parameter* p : plain.graph.parameters()) {
+    v.emplace_back(p->shape, core::DType::f64);
+    for (std::int64_t i = 0; i < p->gradient.count(); ++i)
+      Rig::put(p->gradient, i, at(p->gradient, i) + decay[p->id] * at(p->value, i));
+  }
+  REQUIRE(plain.kfac->precondition(1, v).refused.empty());
+  for (std::size_t k = 0; k < u.size(); ++k) {
+    for (std::int64_t i = 0; i < u[k].count(); ++i)
+      CHECK(at(u[k], i) == Approx(at(v[k], i)).epsilon(1e-12));
+  }
+}
