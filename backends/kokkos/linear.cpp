@@ -46,8 +46,8 @@ void run_backward_data(Queue& queue, const api::LinearBackwardData& args) {
 
 template <typename T, typename Sum>
 struct WeightsKernel {
-  static constexpr int kColumns = Tile<T>::kColumns;
-  Tile<T> tile;
+  static constexpr int kColumns = PanelTile<T>::kColumns;
+  PanelTile<T> tile;
   const T* dy_panels;  // [row tiles, n, tile rows]
   const T* x_panels;   // [column panels, n, kColumns]
   Sum* dw;             // [outputs, inputs]
@@ -56,18 +56,12 @@ struct WeightsKernel {
 
   KOKKOS_INLINE_FUNCTION void operator()(Index item) const {
     const Index t = item / tiles_n, panel = item % tiles_n;
-    double total[Tile<T>::kMaxRows * kColumns] = {};
-    T acc[Tile<T>::kMaxRows * kColumns];
-    const T* a[Tile<T>::kMaxRows];
-    const int size = tile.rows * kColumns;
-    Reduction r;
-    r.a2 = tile.rows;
-    r.b2 = kColumns;
+    double total[PanelTile<T>::kMaxRows * kColumns] = {};
+    T acc[PanelTile<T>::kMaxRows * kColumns];
     for (Index first = 0; first < n; first += api::kSampleBlock) {
-      r.n2 = Kokkos::min<Index>(api::kSampleBlock, n - first);
-      for (int i = 0; i < size; ++i) acc[i] = T(0);
-      for (int m = 0; m < tile.rows; ++m) a[m] = dy_panels + (t * n + first) * tile.rows + m;
-      tile.run(a, x_panels + (panel * n + first) * kColumns, r, acc);
+      tile.multiply(dy_panels + (t * n + first) * tile.rows,
+                    x_panels + (panel * n + first) * kColumns,
+                    Kokkos::min<Index>(api::kSampleBlock, n - first), acc);
       tile.add(acc, total);
     }
     const Index rows = Kokkos::min<Index>(tile.rows, outputs - t * tile.rows);
@@ -88,13 +82,13 @@ void run_backward_weights(Queue& queue, const api::LinearBackwardWeights& args) 
   const Workspace::Frame frame(queue.workspace);
   const Index n = args.x.shape()[0], inputs = args.x.shape()[1], outputs = args.dy.shape()[1];
   const T *x = args.x.data<T>(), *dy = args.dy.data<T>();
-  const Tile<T> tile = Tile<T>::best();
+  const PanelTile<T> tile = PanelTile<T>::best();
   const Index tiles_m = panel_count(outputs, tile.rows),
-              tiles_n = panel_count(inputs, Tile<T>::kColumns);
+              tiles_n = panel_count(inputs, PanelTile<T>::kColumns);
   T* dy_panels = queue.workspace.take<T>(tiles_m * n * tile.rows);
-  T* x_panels = queue.workspace.take<T>(tiles_n * n * Tile<T>::kColumns);
+  T* x_panels = queue.workspace.take<T>(tiles_n * n * PanelTile<T>::kColumns);
   pack_panels(queue, kLabel, dy, outputs, n, Index{1}, outputs, tile.rows, dy_panels);
-  pack_panels(queue, kLabel, x, inputs, n, Index{1}, inputs, Tile<T>::kColumns, x_panels);
+  pack_panels(queue, kLabel, x, inputs, n, Index{1}, inputs, PanelTile<T>::kColumns, x_panels);
   const WeightsKernel<T, Sum> kernel{tile,    dy_panels, x_panels, args.dw.data<Sum>(), n,
                                      outputs, inputs,    tiles_n,  args.accumulate};
   Kokkos::parallel_for(

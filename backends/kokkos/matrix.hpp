@@ -44,6 +44,38 @@ struct Tile {
       }
     }
   }
+};
+
+/// The tile of packed panels, as Tile.
+template <typename T>
+struct PanelTile {
+  static constexpr int kColumns = kHost ? kHostPanelColumns<T> : 8;
+  static constexpr int kMaxRows = kHost ? kMaxPanelRows : 4;
+  HostTile<T> host;
+  int rows = kMaxRows;
+
+  static PanelTile best() {
+    PanelTile tile;
+    if constexpr (kHost) {
+      tile.host = host_tile<T>();
+      tile.rows = tile.host.panel_rows;
+    }
+    return tile;
+  }
+
+  /// acc[m, j] = sum over k < depth of a[k, m] b[k, j]; acc is [rows, kColumns].
+  KOKKOS_INLINE_FUNCTION void multiply(const T* a, const T* b, Index depth, T* acc) const {
+    if constexpr (kHost) {
+      host.multiply(a, b, depth, acc);
+    } else {
+      for (int i = 0; i < kMaxRows * kColumns; ++i) acc[i] = T(0);
+      for (Index k = 0; k < depth; ++k, a += kMaxRows, b += kColumns) {
+        for (int m = 0; m < kMaxRows; ++m) {
+          for (int j = 0; j < kColumns; ++j) acc[m * kColumns + j] += a[m] * b[j];
+        }
+      }
+    }
+  }
 
   /// totals += acc, both of `rows` rows.
   KOKKOS_INLINE_FUNCTION void add(const T* acc, double* totals) const {
@@ -62,12 +94,26 @@ inline Index panel_count(Index n, Index width) {
 
 /// panels[p, k, j] = source[(p width + j) n_stride + k k_stride], 0 beyond n.
 template <typename T>
-void pack_panels(const Queue& queue, const char* label, const T* source, Index n, Index count_k,
+void pack_panels(const Queue& queue, const char* label, const T* source, Index n, Index depth,
                  Index n_stride, Index k_stride, Index width, T* panels) {
+  if constexpr (kHost) {
+    if (k_stride == 1 && n_stride != 1) {
+      constexpr Index kPiece = 64;  // of the depth: a few hundred lines of memory at a time
+      const HostTile<T> tile = host_tile<T>();
+      const Index pieces = panel_count(depth, kPiece);
+      for_rows(queue, label, panel_count(n, width) * pieces, width * kPiece,
+               [=](Index item, Index, Index) {
+                 const Index first = item / pieces * width, k = item % pieces * kPiece;
+                 tile.pack(source + first * n_stride + k, n_stride, std::min(width, n - first),
+                           std::min(kPiece, depth - k), width, panels + first * depth + k * width);
+               });
+      return;
+    }
+  }
   for_rows(
-      queue, label, panel_count(n, width) * count_k, width,
+      queue, label, panel_count(n, width) * depth, width,
       KOKKOS_LAMBDA(Index row, Index begin, Index end) {
-        const Index first = row / count_k * width, k = row % count_k;
+        const Index first = row / depth * width, k = row % depth;
         const Index last = Kokkos::min(end, n - first);
         const T* from = source + first * n_stride + k * k_stride;
         T* to = panels + row * width;

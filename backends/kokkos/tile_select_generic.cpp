@@ -5,13 +5,13 @@
 namespace isaribi::kokkos {
 
 template <>
-HostTile<float> host_tile<float>() {
-  return baseline_tile_f32();
+HostTiles<float> host_tiles<float>() {
+  return {1, {baseline_tile_f32()}};
 }
 
 template <>
-HostTile<double> host_tile<double>() {
-  return baseline_tile_f64();
+HostTiles<double> host_tiles<double>() {
+  return {1, {baseline_tile_f64()}};
 }
 
 }  // namespace isaribi::kokkos

@@ -5,23 +5,27 @@
 namespace isaribi::kokkos {
 namespace {
 
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma");
-}
-bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+template <typename T>
+HostTiles<T> usable(HostTile<T> (*avx512)(), HostTile<T> (*avx2)(), HostTile<T> (*baseline)()) {
+  HostTiles<T> tiles;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+    tiles.list[tiles.count++] = avx512();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    tiles.list[tiles.count++] = avx2();
+  tiles.list[tiles.count++] = baseline();
+  return tiles;
 }
 
 }  // namespace
 
 template <>
-HostTile<float> host_tile<float>() {
-  return has_avx512() ? avx512_tile_f32() : has_avx2() ? avx2_tile_f32() : baseline_tile_f32();
+HostTiles<float> host_tiles<float>() {
+  return usable(avx512_tile_f32, avx2_tile_f32, baseline_tile_f32);
 }
 
 template <>
-HostTile<double> host_tile<double>() {
-  return has_avx512() ? avx512_tile_f64() : has_avx2() ? avx2_tile_f64() : baseline_tile_f64();
+HostTiles<double> host_tiles<double>() {
+  return usable(avx512_tile_f64, avx2_tile_f64, baseline_tile_f64);
 }
 
 }  // namespace isaribi::kokkos
