@@ -14,6 +14,7 @@ namespace isaribi::simd {
 namespace {
 
 constexpr std::int64_t kPanelsPerThread = 4;  // at least, for panels to be handed out
+constexpr std::int64_t kFewPanels = 16;       // per thread: too few to be whole
 
 /// The rows and columns of C of one thread.
 struct Region {
@@ -254,9 +255,12 @@ void multiply(const Product& p, Context& context) {
   {
     const int team = omp_get_num_threads(), thread = omp_get_thread_num();
     const int rows = grid_rows(p, team), columns = team / rows;
+    // Few panels of B are cut, else a whole one more or less would decide when the last thread
+    // ends.
+    const std::int64_t grain = panels < kFewPanels * columns ? kernels.lanes : plan.width;
     multiply_region(p, kernels, plan, scratch,
                     {share(p.m, thread / columns, rows, plan.height),
-                     share(p.n, thread % columns, columns, plan.width)});
+                     share(p.n, thread % columns, columns, grain)});
   }
 }
 
