@@ -56,6 +56,7 @@ struct InverseReport {
 struct Inverse {
   core::Tensor a, g, divisors;
   core::Tensor next_a, next_g;      ///< Cholesky, on the owner: room for those to come
+  core::Tensor damping;             ///< likewise: host f64 [2], what is on the diagonals of A and G
   core::Tensor values_a, values_g;  ///< eigen: host f64 [groups, dim], eigenvalues
   core::Tensor norm;                ///< norm layers: host f64 [3, channels], the averaged Fisher
   std::int64_t step = 0;            ///< of the last inversion; 0: none yet

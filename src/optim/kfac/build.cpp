@@ -222,6 +222,8 @@ void allocate(std::vector<Block>& blocks, const Placement& placement, int rank,
     if (b.moments.exists() && !owner)
       b.moments.average = Tensor::zeros({b.moments.packed_count()}, DType::f64);
     if (placement.works(rank, i)) allocate_inverse(b, settings, backend);
+    if (owner && b.affine() && b.g.exists() && settings.inverse != "eigen")
+      b.inverse.damping = Tensor::zeros({2}, DType::f64);
     const DType type = b.shape.weight->value.dtype();
     const core::Shape shape = b.affine()
                                   ? core::Shape{b.shape.groups * b.shape.outputs, b.columns()}

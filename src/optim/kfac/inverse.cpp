@@ -131,20 +131,40 @@ double mean_of(const Statistic& s) {
   return s.exists() ? mean_diagonal(s.average, s.shape[0], s.shape[1]) : 1.0;
 }
 
-bool try_both(Block& block, double lambda, bool eigenvalues, api::Backend& backend) {
+/// The damping of each factor. FOOF has no G: F = A x I.
+FactorDamping damping_of(const Block& block, double lambda) {
+  if (!block.g.exists()) return {.a = lambda, .g = 0};
+  return split_damping(lambda, mean_of(block.a), mean_of(block.g));
+}
+
+/// Whether the factors may be damped as they were.
+bool keeps_split(const Block& block, double lambda) {
+  constexpr double kNear = 1.1, kSame = 1e-9;
+  if (!block.inverse.damping.defined()) return false;
+  const double* last = block.inverse.damping.data<double>();
+  const double drift = damping_of(block, lambda).a / last[0];
+  return std::abs(last[0] * last[1] - lambda) <= kSame * lambda && drift <= kNear &&
+         drift >= 1 / kNear;
+}
+
+/// All of what is renewed, or nothing.
+bool try_cholesky(Block& block, const Renewed& renewed, const FactorDamping& damping,
+                  bool eigenvalues, api::Backend& backend) {
   const DType type = block.gradient.dtype();
-  const bool only_a = !block.g.exists();  // FOOF: F = A x I
-  const FactorDamping damping = only_a ? FactorDamping{.a = lambda, .g = 0}
-                                       : split_damping(lambda, mean_of(block.a), mean_of(block.g));
   Inverse& inverse = block.inverse;
-  if (!inverse.next_a.defined()) inverse.next_a = backend.make(block.a.shape, type);
-  if (!invert_side({block.a}, damping.a, eigenvalues, backend, inverse.next_a)) return false;
-  if (!only_a) {
-    if (!inverse.next_g.defined()) inverse.next_g = backend.make(block.g.shape, type);
-    if (!invert_side({block.g}, damping.g, eigenvalues, backend, inverse.next_g)) return false;
-    std::swap(inverse.g, inverse.next_g);
+  const bool g = renewed.g && block.g.exists();
+  const auto made = [&](const Statistic& s, double diagonal, Tensor& next) {
+    if (!next.defined()) next = backend.make(s.shape, type);
+    return invert_side({s}, diagonal, eigenvalues, backend, next);
+  };
+  if (renewed.a && !made(block.a, damping.a, inverse.next_a)) return false;
+  if (g && !made(block.g, damping.g, inverse.next_g)) return false;
+  if (renewed.a) std::swap(inverse.a, inverse.next_a);
+  if (g) std::swap(inverse.g, inverse.next_g);
+  if (inverse.damping.defined()) {
+    inverse.damping.data<double>()[0] = damping.a;
+    inverse.damping.data<double>()[1] = damping.g;
   }
-  std::swap(inverse.a, inverse.next_a);
   return true;
 }
 
@@ -165,25 +185,30 @@ bool decompose(const Side& side, const Tensor& values, const Tensor& result,
   return true;
 }
 
-void invert_eigen(Block& block, api::Backend& backend) {
-  if (!decompose({block.a}, block.inverse.values_a, block.inverse.a, backend) ||
-      !decompose({block.g}, block.inverse.values_g, block.inverse.g, backend)) {
-    ++block.inverse.report.kept;
+void invert_eigen(Block& block, const Renewed& renewed, api::Backend& backend) {
+  Inverse& inverse = block.inverse;
+  if ((renewed.a && !decompose({block.a}, inverse.values_a, inverse.a, backend)) ||
+      (renewed.g && !decompose({block.g}, inverse.values_g, inverse.g, backend))) {
+    ++inverse.report.kept;
   }
 }
 
 void invert_cholesky(Block& block, const KfacSettings& settings, double lambda,
-                     api::Backend& backend) {
+                     const Renewed& renewed, api::Backend& backend) {
   InverseReport& report = block.inverse.report;
+  if (!(renewed.a && renewed.g) && keeps_split(block, lambda)) {
+    const double* last = block.inverse.damping.data<double>();
+    if (try_cholesky(block, renewed, {.a = last[0], .g = last[1]}, false, backend)) return;
+  }
   constexpr int kRetries = 3;
   for (int attempt = 0; attempt <= kRetries; ++attempt, lambda *= 10) {
     report.damping = lambda;
-    if (try_both(block, lambda, false, backend)) return;
+    if (try_cholesky(block, {}, damping_of(block, lambda), false, backend)) return;
     ++report.retries;
   }
   report.damping = std::min(lambda / 10, settings.damping_max);
   ++report.eigen;
-  if (!try_both(block, report.damping, true, backend)) ++report.kept;
+  if (!try_cholesky(block, {}, damping_of(block, report.damping), true, backend)) ++report.kept;
 }
 
 }  // namespace
@@ -207,16 +232,16 @@ Tensor unpacked(const Tensor& packed, std::int64_t k, std::int64_t dim) {
 }
 
 void invert(Block& block, const KfacSettings& settings, double lambda, std::int64_t step,
-            api::Backend& backend) {
+            const Renewed& renewed, api::Backend& backend) {
   block.inverse.step = step;
   block.inverse.report.damping = lambda;
   if (!block.affine()) {
     std::copy_n(block.g.average.data<double>(), block.g.average.count(),
                 block.inverse.norm.data<double>());
   } else if (settings.inverse == "eigen") {
-    invert_eigen(block, backend);
+    invert_eigen(block, renewed, backend);
   } else {
-    invert_cholesky(block, settings, lambda, backend);
+    invert_cholesky(block, settings, lambda, renewed, backend);
   }
 }
 

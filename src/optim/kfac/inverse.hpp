@@ -13,9 +13,17 @@
 
 namespace isaribi::optim::kfac {
 
-/// Renews block.inverse from the averages, which this rank must have. `step` is noted.
+/// The factors that are new since the last inversion.
+struct Renewed {
+  bool a = true, g = true;
+};
+
+/// Renews block.inverse from the averages, which this rank must have; `step` is noted. Eigenvectors
+/// are those of the renewed factors. Cholesky inverts these alone while lambda is the same and the
+/// split that the other factor was damped with is within a tenth of what it would be now, so that
+/// the two dampings make lambda at all times; else both.
 void invert(Block& block, const KfacSettings& settings, double lambda, std::int64_t step,
-            api::Backend& backend);
+            const Renewed& renewed, api::Backend& backend);
 
 /// Eigen: block.inverse.divisors = 1 / (S + lambda), S the second moments of EKFAC once there are
 /// some, else d_g d_a^T. On every rank that works on the block, whenever S or lambda changes.

@@ -224,7 +224,9 @@ void Kfac::renew_inverses(std::int64_t step) {
     renewed.push_back(i);
     if (mine(block)) {
       const core::Stopwatch watch(cost_.inverse_seconds);
-      invert(block, settings_, damping(), step, backend_);
+      const bool all = !follows || block.inverse.step == 0;
+      const Renewed sides{.a = all || block.a.wanted, .g = all || block.g.wanted};
+      invert(block, settings_, damping(), step, sides, backend_);
     }
     block.inverse.step = step;
     if (block.moments.exists()) block.moments.updates = 0;  // they belong to the old basis

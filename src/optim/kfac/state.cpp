@@ -57,7 +57,10 @@ std::vector<Piece> pieces_of(const Block& b, const KfacSettings& settings) {
   list.push_back({b.name + "/inverse/A", inverse.a, b.a.shape, type});
   if (!b.g.exists()) return list;
   list.push_back({b.name + "/inverse/G", inverse.g, b.g.shape, type});
-  if (settings.inverse != "eigen") return list;
+  if (settings.inverse != "eigen") {
+    list.push_back({b.name + "/inverse/damping", inverse.damping, {2}, DType::f64});
+    return list;
+  }
   list.push_back(
       {b.name + "/eigenvalues/A", inverse.values_a, {b.shape.groups, b.columns()}, DType::f64});
   list.push_back(
