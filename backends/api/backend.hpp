@@ -12,6 +12,7 @@
 #include "backends/api/conv.hpp"
 #include "backends/api/elementwise.hpp"
 #include "backends/api/factor.hpp"
+#include "backends/api/kronecker.hpp"
 #include "backends/api/linalg.hpp"
 #include "backends/api/linear.hpp"
 #include "backends/api/loss.hpp"
@@ -59,10 +60,17 @@ class Backend {
   virtual UpdateOps& update() = 0;
   virtual CastOps& cast() = 0;
 
+  /// Products of Kronecker form of several layers, no tensor of which is another's.
+  void kronecker(std::span<KroneckerProduct> products);
+
   /// An uninitialised tensor in this backend's memory.
   core::Tensor make(core::Shape shape, core::DType type) {
     return core::Tensor(shape, type, memory());
   }
+
+ protected:
+  /// One layer after the other by gemm, dot and split, unless a backend has more to say.
+  virtual void do_kronecker(std::span<KroneckerProduct> products);
 };
 
 }  // namespace isaribi::api

@@ -18,6 +18,7 @@ enum class Op : std::uint8_t {
   linear_backward_weights,
   gemm,
   syrk,
+  kronecker,
   cholesky,
   cholesky_inverse,
   symmetric_eigen,

@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "backends/simd/blas.hpp"
+#include "backends/simd/kronecker.hpp"
 #include "backends/simd/parallel.hpp"
 #include "core/error.hpp"
 
@@ -56,6 +58,7 @@ bool owns(api::Op op, core::DType type) {
     case Op::add_bias:
     case Op::bias_gradient:
     case Op::dot:
+    case Op::kronecker:
     case Op::softmax_cross_entropy:
     case Op::bernoulli_cross_entropy:
     case Op::sgd_update:
@@ -105,6 +108,13 @@ void SimdBackend::copy(const core::Tensor& src, const core::Tensor& dst) {
   parallel_ranges(bytes, bytes / 4, 4096, [&](Range r) {
     std::memcpy(to + r.begin, from + r.begin, static_cast<std::size_t>(r.end - r.begin));
   });
+}
+
+void SimdBackend::do_kronecker(std::span<api::KroneckerProduct> products) {
+  const bool ours = std::all_of(products.begin(), products.end(), [](const auto& p) {
+    return p.x.dtype() == core::DType::f32 && p.x.count() > 0;
+  });
+  ours ? run_kronecker(products, context_) : Backend::do_kronecker(products);
 }
 
 std::unique_ptr<api::Backend> SimdBackend::fork() {

@@ -45,6 +45,8 @@ class SimdBackend final : public api::Backend {
   api::CastOps& cast() override { return context_.fallback->cast(); }
 
  private:
+  void do_kronecker(std::span<api::KroneckerProduct> products) override;
+
   Context context_;
   Conv conv_{context_};
   Linear linear_{context_};

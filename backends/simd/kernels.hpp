@@ -314,6 +314,9 @@ struct Kernels {
   void (*add_in_double)(const float* x, double* y, ptrdiff_t n, bool add);
   void (*fill)(float value, float* y, ptrdiff_t n);
   double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
+  /// sum a o b over `rows` rows of up to `lanes` columns, f64 inside
+  double (*dot_columns)(const float* a, const float* b, ptrdiff_t row, ptrdiff_t rows,
+                        ptrdiff_t columns);
   void (*sgd)(const Sgd&);
   void (*adam)(const Adam&);
 

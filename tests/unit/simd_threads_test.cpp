@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // f32 products, convolutions and linear layers of the simd backend have the same bits for any
 // number of threads (gemm.hpp): shapes that cross cache blocks and end in part of a tile.
+#include <span>
+#include <utility>
+
 #include "simd_support.hpp"
 
 using namespace isaribi;
@@ -29,6 +32,38 @@ TEST_CASE("products of simd do not depend on the number of threads") {
       backend.linalg().syrk({.a = tall, .c = tall_square, .transpose = true});
       return std::vector<Tensor>{product, square, tall_square};
     });
+  });
+}
+
+TEST_CASE("Kronecker products of simd do not depend on the number of threads, nor on each other") {
+  // Shared by columns, whole, by all threads together (from two or from four threads on).
+  const std::pair<std::int64_t, std::int64_t> shapes[] = {
+      {120, 401}, {16, 151}, {700, 20}, {300, 100}};
+  for_each_level([&](api::Backend& backend, const std::string& isa) {
+    const auto run = [&](std::span<const std::pair<std::int64_t, std::int64_t>> layers) {
+      std::vector<api::KroneckerProduct> products;
+      for (const auto& [m, n] : layers)
+        products.push_back({.left = waves({m, m}, 0.37),
+                            .x = waves({m, n}, 0.71),
+                            .right = waves({n, n}, 0.53),
+                            .half = Tensor({m, n}, DType::f32),
+                            .y = Tensor({m, n}, DType::f32),
+                            .parts = {Tensor({m, n - 1}, DType::f32), Tensor({m, 1}, DType::f32)}});
+      backend.kronecker(products);
+      std::vector<Tensor> results;
+      for (const api::KroneckerProduct& p : products) {
+        const Tensor inner({1}, DType::f64);
+        inner.data<double>()[0] = p.inner;
+        results.insert(results.end(), {p.y, p.parts[0], p.parts[1], inner});
+      }
+      return results;
+    };
+    compare_threads(isa, [&] { return run(shapes); });
+    const std::vector<Tensor> all = run(shapes);
+    for (std::size_t i = 0; i < std::size(shapes); ++i) {
+      const std::vector<Tensor> alone = run(std::span(shapes).subspan(i, 1));
+      for (std::size_t k = 0; k < alone.size(); ++k) CHECK(same_bits(alone[k], all[4 * i + k]));
+    }
   });
 }
 

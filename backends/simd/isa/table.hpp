@@ -63,6 +63,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.add_in_double = add_in_double;
   k.fill = fill;
   k.dot = dot;
+  k.dot_columns = dot_columns;
   k.sgd = sgd;
   k.adam = adam;
   k.add_f32 = add_to<float>;

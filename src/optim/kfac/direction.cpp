@@ -14,27 +14,46 @@ std::vector<Tensor> columns_of(const Block& block, const Tensor& weight, const T
   return parts;
 }
 
-void precondition_affine(Block& block, api::Backend& backend) {
-  const std::int64_t groups = block.shape.groups, rows = block.shape.outputs,
-                     columns = block.columns();
-  const core::Shape grouped{groups, rows, columns};
-  const Tensor gradient = block.gradient.reshaped(grouped), u = block.direction.reshaped(grouped),
-               scratch = block.scratch.reshaped(grouped);
-  const Inverse& inverse = block.inverse;
+/// The matrices of one group.
+struct Group {
+  Tensor gradient, direction, scratch;
+};
+
+Group group_of(const Block& block, std::int64_t k) {
+  const core::Shape shape{block.shape.groups, block.shape.outputs, block.columns()};
+  const auto of = [&](const Tensor& t) { return Block::group(t.reshaped(shape), k); };
+  return {of(block.gradient), of(block.direction), of(block.scratch)};
+}
+
+/// The directions of the parameters as columns of one matrix; none where there are none.
+std::vector<Tensor> parts_of(const Block& block, std::span<const Tensor> directions) {
+  if (directions.empty()) return {};
+  const nn::Parameter* bias = block.shape.bias;
+  return columns_of(block, directions[block.shape.weight->id],
+                    bias != nullptr ? directions[bias->id] : Tensor());
+}
+
+bool by_inverses(const Block& block) {
+  return block.affine() && block.inverse.g.defined() && !block.inverse.divisors.defined();
+}
+
+void precondition_foof(Block& block, api::Backend& backend) {
+  for (std::int64_t k = 0; k < block.shape.groups; ++k) {
+    const Group group = group_of(block, k);
+    backend.linalg().gemm(
+        {.a = group.gradient, .b = Block::group(block.inverse.a, k), .c = group.direction});
+  }
+}
+
+void precondition_eigen(Block& block, api::Backend& backend) {
   auto& linalg = backend.linalg();
-  const bool eigen = inverse.divisors.defined();
-  for (std::int64_t k = 0; k < groups; ++k) {
-    const Tensor half = Block::group(scratch, k), out = Block::group(u, k),
-                 a = Block::group(inverse.a, k);
-    if (!inverse.g.defined()) {  // FOOF
-      linalg.gemm({.a = Block::group(gradient, k), .b = a, .c = out});
-      continue;
-    }
-    const Tensor g = Block::group(inverse.g, k);
-    linalg.gemm({.a = Block::group(gradient, k), .b = a, .c = half});
-    linalg.gemm({.a = g, .b = half, .c = out, .transpose_a = eigen});
-    if (!eigen) continue;
-    backend.elementwise().multiply({.a = out, .b = Block::group(inverse.divisors, k), .y = out});
+  for (std::int64_t k = 0; k < block.shape.groups; ++k) {
+    const auto [gradient, out, half] = group_of(block, k);
+    const Tensor a = Block::group(block.inverse.a, k), g = Block::group(block.inverse.g, k);
+    linalg.gemm({.a = gradient, .b = a, .c = half});
+    linalg.gemm({.a = g, .b = half, .c = out, .transpose_a = true});
+    backend.elementwise().multiply(
+        {.a = out, .b = Block::group(block.inverse.divisors, k), .y = out});
     linalg.gemm({.a = out, .b = a, .c = half, .transpose_b = true});
     linalg.gemm({.a = g, .b = half, .c = out});
   }
@@ -89,23 +108,57 @@ void collect_gradient(Block& block, std::span<const double> decay, api::Backend&
   backend.elementwise().concat(args);
 }
 
-void precondition(Block& block, double lambda, api::Backend& backend) {
-  if (block.affine()) {
-    precondition_affine(block, backend);
-  } else {
-    precondition_norm(block, lambda, backend);
+void precondition(std::span<Block* const> blocks, double lambda, std::span<const Tensor> directions,
+                  api::Backend& backend) {
+  std::vector<api::KroneckerProduct> products;
+  for (Block* block : blocks) {
+    if (!by_inverses(*block)) continue;
+    const std::vector<Tensor> parts = parts_of(*block, directions);
+    for (std::int64_t k = 0; k < block->shape.groups; ++k) {
+      const Group group = group_of(*block, k);
+      products.push_back({.left = Block::group(block->inverse.g, k),
+                          .x = group.gradient,
+                          .right = Block::group(block->inverse.a, k),
+                          .half = group.scratch,
+                          .y = group.direction});
+      for (const Tensor& part : parts)
+        products.back().parts.push_back(
+            part.rows(k * block->shape.outputs, (k + 1) * block->shape.outputs));
+    }
   }
-  block.product = backend.elementwise().dot(block.gradient, block.direction);
+  backend.kronecker(products);
+  auto product = products.begin();
+  for (Block* block : blocks) {
+    if (by_inverses(*block)) {
+      block->product = 0;
+      for (std::int64_t k = 0; k < block->shape.groups; ++k) block->product += (product++)->inner;
+      continue;
+    }
+    if (!block->affine()) {
+      precondition_norm(*block, lambda, backend);
+    } else if (block->inverse.g.defined()) {
+      precondition_eigen(*block, backend);
+    } else {
+      precondition_foof(*block, backend);
+    }
+    block->product = backend.elementwise().dot(block->gradient, block->direction);
+    if (!directions.empty()) hand_out(*block, directions, backend);
+  }
 }
 
-void hand_out(const Block& block, const Tensor& weight, const Tensor& bias, api::Backend& backend) {
+void hand_out(const Block& block, std::span<const Tensor> directions, api::Backend& backend) {
+  const Tensor& weight = directions[block.shape.weight->id];
   if (!block.affine()) {
+    const Tensor& bias = directions[block.shape.bias->id];
     backend.copy(block.direction.slice(0, weight.shape()), weight);
     backend.copy(block.direction.slice(weight.count(), bias.shape()), bias);
-  } else if (!bias.defined()) {
+    return;
+  }
+  const std::vector<Tensor> parts = parts_of(block, directions);
+  if (parts.size() == 1) {
     backend.copy(block.direction.reshaped(weight.shape()), weight);
   } else {
-    backend.elementwise().split({.x = block.direction, .parts = columns_of(block, weight, bias)});
+    backend.elementwise().split({.x = block.direction, .parts = parts});
   }
 }
 

@@ -272,7 +272,6 @@ void Kfac::renew_eigen_divisors() {
 
 // Along rows: from the rank whose column works on the layer.
 void Kfac::share_directions() {
-  if (!row_) return;
   const core::Stopwatch watch(cost_.exchange_seconds);
   std::vector<comm::Owned> tensors;
   for (const Block& block : blocks_)
@@ -299,11 +298,13 @@ Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directio
   renew_inverses(step);
   {
     const core::Stopwatch watch(cost_.precondition_seconds);
+    std::vector<Block*> here;
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       if (!works(i)) continue;
       collect_gradient(blocks_[i], decay_, backend_);
-      kfac::precondition(blocks_[i], damping(), backend_);
+      here.push_back(&blocks_[i]);
     }
+    kfac::precondition(here, damping(), row_ ? std::span<const Tensor>() : directions, backend_);
   }
   share_products();
   for (const Block& block : blocks_) {
@@ -313,10 +314,9 @@ Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directio
     }
     result.product += block.product;
   }
-  share_directions();
-  for (const Block& block : blocks_) {
-    hand_out(block, directions[block.shape.weight->id],
-             block.shape.bias != nullptr ? directions[block.shape.bias->id] : Tensor(), backend_);
+  if (row_) {
+    share_directions();
+    for (const Block& block : blocks_) hand_out(block, directions, backend_);
   }
   return result;
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include "backends/api/backend.hpp"
+
+#include <utility>
+
+#include "backends/api/check.hpp"
+
+namespace isaribi::api {
+
+void check_kronecker(std::span<const KroneckerProduct> products) {
+  const Check check(Op::kronecker);
+  for (const KroneckerProduct& p : products) {
+    check.floating("x", p.x);
+    check.rank("x", p.x, 2);
+    const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1];
+    const auto is = [&](const char* name, const core::Tensor& t, const core::Shape& shape) {
+      check.type(name, t, p.x.dtype());
+      check.shape(name, t, shape);
+    };
+    is("left", p.left, {m, m});
+    is("right", p.right, {n, n});
+    is("half", p.half, {m, n});
+    is("y", p.y, {m, n});
+    std::int64_t columns = 0;
+    for (const core::Tensor& part : p.parts) {
+      check.rank("parts", part, 2);
+      is("parts", part, {m, part.shape()[1]});
+      columns += part.shape()[1];
+    }
+    if (!p.parts.empty() && columns != n)
+      throw core::ShapeError("kronecker: columns of parts", std::to_string(columns),
+                             std::to_string(n));
+  }
+}
+
+void Backend::kronecker(std::span<KroneckerProduct> products) {
+  check_kronecker(products);
+  do_kronecker(products);
+}
+
+void Backend::do_kronecker(std::span<KroneckerProduct> products) {
+  for (KroneckerProduct& p : products) {
+    linalg().gemm({.a = p.x, .b = p.right, .c = p.half});
+    linalg().gemm({.a = p.left, .b = p.half, .c = p.y});
+    p.inner = elementwise().dot(p.x, p.y);
+    if (p.parts.size() == 1) copy(p.y, p.parts[0]);
+    if (p.parts.size() > 1) elementwise().split({.x = p.y, .parts = p.parts});
+  }
+}
+
+}  // namespace isaribi::api
