@@ -28,6 +28,13 @@ struct Layer {
   int shares;
 };
 
+bool is_cut(const Layer& layer) {
+  return layer.shares > 1;
+}
+bool is_whole(const Layer& layer) {
+  return layer.shares == 1;
+}
+
 /// The columns of y in the parts.
 void copy_parts(const KroneckerProduct& p, Range columns) {
   const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1];
@@ -103,19 +110,17 @@ void run_kronecker(std::span<KroneckerProduct> products, Context& context) {
   }
   std::stable_sort(layers.begin(), layers.end(),
                    [](const Layer& a, const Layer& b) { return a.shares > b.shares; });
-  int shares = 0;
-  for (const Layer& layer : layers) {
-    if (layer.shares == 0) run_together(layer, context);
-    shares += layer.shares;
-  }
-  std::atomic<int> next{0};
-#pragma omp parallel if (shares > 1)
+  const auto cut = std::partition_point(layers.begin(), layers.end(), is_cut);
+  const auto whole = std::partition_point(cut, layers.end(), is_whole);
+  std::for_each(whole, layers.end(), [&](const Layer& layer) { run_together(layer, context); });
+  const std::int64_t team = omp_get_max_threads(), shares = (cut - layers.begin()) * team,
+                     all = shares + (whole - cut);
+  std::atomic<std::int64_t> next{0};
+#pragma omp parallel if (all > 1)
   {
-    for (int i = next++; i < shares; i = next++) {
-      int at = i;
-      const Layer* layer = layers.data();
-      for (; at >= layer->shares; ++layer) at -= layer->shares;
-      run_share(*layer, at, context);
+    for (std::int64_t i = next++; i < all; i = next++) {
+      const auto layer = i < shares ? layers.begin() + i / team : cut + (i - shares);
+      run_share(*layer, static_cast<int>(i < shares ? i % team : 0), context);
     }
   }
   for (const Layer& layer : layers) {
