@@ -121,6 +121,22 @@ TEST_CASE("a failed inversion of one factor raises the damping of both") {
   CHECK(damping_in(block.inverse.a, block.a) > 0.8);  // before: 0.71
 }
 
+TEST_CASE("after an inversion that failed altogether both factors are inverted") {
+  const auto backend = make_reference();
+  const KfacSettings settings;
+  Block block = block_of(settings);
+  invert(block, settings, kLambda, 1, {}, *backend);
+  const double before = element(block.inverse.g, 0);
+  element(block.g.average, 0) = std::nan("");
+  invert(block, settings, kLambda, 2, {.a = false, .g = true}, *backend);
+  CHECK(block.inverse.report.kept == 1);
+  CHECK(element(block.inverse.g, 0) == before);
+  element(block.g.average, 0) = 1.3;
+  invert(block, settings, kLambda, 3, {.a = true, .g = false}, *backend);
+  CHECK(damping_in(block.inverse.a, block.a) * damping_in(block.inverse.g, block.g) ==
+        Approx(kLambda));
+}
+
 TEST_CASE("eigenvectors are those of the renewed factor") {
   const auto backend = make_reference();
   KfacSettings settings;

@@ -208,7 +208,10 @@ void invert_cholesky(Block& block, const KfacSettings& settings, double lambda,
   }
   report.damping = std::min(lambda / 10, settings.damping_max);
   ++report.eigen;
-  if (!try_cholesky(block, {}, damping_of(block, report.damping), true, backend)) ++report.kept;
+  if (try_cholesky(block, {}, damping_of(block, report.damping), true, backend)) return;
+  ++report.kept;
+  // Both next time, whichever is renewed then.
+  if (block.inverse.damping.defined()) std::fill_n(block.inverse.damping.data<double>(), 2, 0.0);
 }
 
 }  // namespace
