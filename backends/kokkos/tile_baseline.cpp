@@ -6,24 +6,10 @@
 namespace isaribi::kokkos {
 
 HostTile<float> baseline_tile_f32() {
-  return {6,
-          run_tile<float, 6, 16, 2>,
-          6,
-          multiply_panels<float, 6, 16, 2>,
-          store_panels<float>,
-          pack_columns<float>,
-          add_to_totals<float>,
-          "baseline"};
+  return tile_of<float, 16, 6, 2, 6, 2>("baseline");
 }
 HostTile<double> baseline_tile_f64() {
-  return {6,
-          run_tile<double, 6, 16, 2>,
-          6,
-          multiply_panels<double, 6, 16, 2>,
-          store_panels<double>,
-          pack_columns<double>,
-          add_to_totals<double>,
-          "baseline"};
+  return tile_of<double, 16, 6, 2, 6, 2>("baseline");
 }
 
 }  // namespace isaribi::kokkos

@@ -185,5 +185,19 @@ void add_to_totals(const T* acc, double* totals, int count) {
   for (int i = 0; i < count; ++i) totals[i] += static_cast<double>(acc[i]);
 }
 
+/// The tiles of one instruction set: vectors of kBytes, tiles of kRows x kVectors under convolution
+/// and kPanelRows x kPanelVectors of packed panels.
+template <typename T, int kBytes, int kRows, int kVectors, int kPanelRows, int kPanelVectors>
+HostTile<T> tile_of(const char* isa) {
+  return {kRows,
+          run_tile<T, kRows, kBytes, kVectors>,
+          kPanelRows,
+          multiply_panels<T, kPanelRows, kBytes, kPanelVectors>,
+          store_panels<T>,
+          pack_columns<T>,
+          add_to_totals<T>,
+          isa};
+}
+
 }  // namespace
 }  // namespace isaribi::kokkos
