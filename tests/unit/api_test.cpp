@@ -155,6 +155,19 @@ TEST_CASE("factors of the wrong shape and draws out of range are refused") {
   n.sums = Tensor::zeros({2, 3}, DType::f64);
   CHECK(contains(message([&] { backend.factor().norm_fisher(n); }), "[3, 3]"));
   CHECK_THROWS_AS(backend.linalg().cholesky_inverse({f32({2, 3})}), core::ShapeError);
+  std::vector<api::KroneckerProduct> product{{.left = f32({2, 2}),
+                                              .x = f32({2, 3}),
+                                              .right = f32({3, 3}),
+                                              .half = f32({2, 3}),
+                                              .y = f32({2, 3})}};
+  CHECK_NOTHROW(backend.kronecker(product));
+  product[0].parts = {f32({2, 2})};  // a column is missing
+  CHECK_THROWS_AS(backend.kronecker(product), core::ShapeError);
+  product[0].parts = {f32({2, 2}), f32({1, 1})};
+  CHECK_THROWS_AS(backend.kronecker(product), core::ShapeError);
+  product[0].parts.clear();
+  product[0].right = f32({2, 2});
+  CHECK_THROWS_AS(backend.kronecker(product), core::ShapeError);
 }
 
 TEST_CASE("windows that do not fit give no output") {
