@@ -21,6 +21,11 @@ void check_kronecker(std::span<const KroneckerProduct> products) {
     is("right", p.right, {n, n});
     is("half", p.half, {m, n});
     is("y", p.y, {m, n});
+    if (!p.gather.parts.empty()) {
+      check_concat(p.gather);
+      check.shape("gathered", p.gather.y, p.x.shape());
+      check.require(p.gather.y.raw() == p.x.raw(), "x is what is gathered");
+    }
     std::int64_t columns = 0;
     for (const core::Tensor& part : p.parts) {
       check.rank("parts", part, 2);
@@ -40,6 +45,7 @@ void Backend::kronecker(std::span<KroneckerProduct> products) {
 
 void Backend::do_kronecker(std::span<KroneckerProduct> products) {
   for (KroneckerProduct& p : products) {
+    if (!p.gather.parts.empty()) elementwise().concat(p.gather);
     linalg().gemm({.a = p.x, .b = p.right, .c = p.half});
     linalg().gemm({.a = p.left, .b = p.half, .c = p.y});
     p.inner = elementwise().dot(p.x, p.y);

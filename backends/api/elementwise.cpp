@@ -94,7 +94,7 @@ void ElementwiseOps::bias_gradient(const BiasGradient& a) {
   do_bias_gradient(a);
 }
 
-void ElementwiseOps::concat(const Concat& a) {
+void check_concat(const Concat& a) {
   const Check check(Op::concat);
   check_parts(check, a.parts, a.y, true);
   check.require(a.addends.empty() || a.addends.size() == a.parts.size(),
@@ -104,6 +104,10 @@ void ElementwiseOps::concat(const Concat& a) {
     check.type("addend", a.addends[k], a.y.dtype());
     check.shape("addend", a.addends[k], a.parts[k].shape());
   }
+}
+
+void ElementwiseOps::concat(const Concat& a) {
+  check_concat(a);
   do_concat(a);
 }
 

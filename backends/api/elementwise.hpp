@@ -73,6 +73,9 @@ struct Concat {
   std::vector<core::Tensor> addends = {};  ///< one per part and like it, in the type of y; or none
   std::vector<double> scales = {};         ///< one per addend
 };
+/// @throws ShapeError when operands do not fit together.
+void check_concat(const Concat& args);
+
 struct Split {
   core::Tensor x;                   ///< [.., sum C_k]
   std::vector<core::Tensor> parts;  ///< out: each [.., C_k]

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "backends/api/elementwise.hpp"
 #include "core/tensor.hpp"
 
 namespace isaribi::api {
@@ -14,11 +15,13 @@ namespace isaribi::api {
 /// the same.
 struct KroneckerProduct {
   core::Tensor left;   ///< [M, M]
-  core::Tensor x;      ///< [M, N]
+  core::Tensor x;      ///< [M, N]; out, if `gather` has parts
   core::Tensor right;  ///< [N, N]
   core::Tensor half;   ///< [M, N], scratch: undefined afterwards
-  core::Tensor y;      ///< out: [M, N]
-  /// out: the columns of Y once more, each [M, C_k]; or none.
+  core::Tensor y;      ///< [M, N]; out, unless there are parts: then undefined afterwards
+  /// What makes x, which is its y, unless it has no parts: the gradient of a layer.
+  Concat gather = {};
+  /// out: the columns of Y side by side, each [M, C_k]; or none.
   std::vector<core::Tensor> parts = {};
   double inner = 0;  ///< out: the sum of x o y, f64 inside, in an order that shapes decide
 };

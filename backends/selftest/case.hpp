@@ -40,6 +40,7 @@ class CaseList {
 void add_conv_cases(CaseList& list);
 void add_linear_cases(CaseList& list);
 void add_linalg_cases(CaseList& list);
+void add_kronecker_cases(CaseList& list);
 void add_factor_cases(CaseList& list);
 void add_fisher_cases(CaseList& list);
 void add_norm_cases(CaseList& list);

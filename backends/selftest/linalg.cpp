@@ -106,55 +106,6 @@ void add_syrk_cases(CaseList& list, DType type) {
   }
 }
 
-/// Layers of (M, N) and, of each, the widths of the parts that get the columns of Y.
-struct KroneckerLayer {
-  std::int64_t m, n;
-  std::vector<std::int64_t> parts;
-};
-
-void add_kronecker_case(CaseList& list, DType type, const std::vector<KroneckerLayer>& layers) {
-  std::string text;
-  for (const KroneckerLayer& l : layers)
-    text += fmt::format("{}{} x {}, {} parts", text.empty() ? "" : "; ", l.m, l.n, l.parts.size());
-  list.add(api::Op::kronecker, type, text, [=](Trial& t) {
-    std::vector<api::KroneckerProduct> products;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      const auto& [m, n, parts] = layers[i];
-      const Bound bound = Bound::absolute(type, m + n);
-      const auto name = [&](const char* what) { return fmt::format("{} {}", what, i); };
-      api::KroneckerProduct p{.left = t.in(name("left"), {m, m}, type),
-                              .x = t.in(name("x"), {m, n}, type),
-                              .right = t.in(name("right"), {n, n}, type),
-                              .half = t.backend().make({m, n}, type),
-                              .y = t.out(name("y"), {m, n}, type, bound)};
-      for (const std::int64_t width : parts)
-        p.parts.push_back(t.out(name("part"), {m, width}, type, bound));
-      products.push_back(std::move(p));
-    }
-    t.backend().kronecker(products);
-    for (std::size_t i = 0; i < layers.size(); ++i)
-      t.result(fmt::format("inner product {}", i), products[i].inner,
-               Bound::absolute(type, layers[i].m + layers[i].n));
-  });
-}
-
-void add_kronecker_cases(CaseList& list, DType type) {
-  for (const KroneckerLayer& l : std::vector<KroneckerLayer>{{1, 1, {}},
-                                                             {3, 5, {5}},
-                                                             {0, 4, {4}},
-                                                             {6, 26, {25, 1}},
-                                                             {16, 151, {150, 1}},
-                                                             {84, 121, {60, 0, 61}},
-                                                             {120, 401, {400, 1}},
-                                                             {300, 40, {40}},
-                                                             {700, 20, {19, 1}},
-                                                             {64, 600, {}}})
-    add_kronecker_case(list, type, {l});
-  add_kronecker_case(list, type,
-                     {{6, 26, {25, 1}}, {120, 401, {400, 1}}, {10, 85, {84, 1}}, {90, 130, {}}});
-  add_kronecker_case(list, type, {});
-}
-
 /// B B^T / n + I with the strict upper triangle NaN: it must not be read.
 Matrix positive_definite(std::int64_t n) {
   Matrix b(static_cast<std::size_t>(n * n)), a(b.size(), kNaN);
@@ -423,7 +374,6 @@ void add_linalg_cases(CaseList& list) {
   for (const DType type : kRealTypes) {
     add_gemm_cases(list, type);
     add_syrk_cases(list, type);
-    add_kronecker_cases(list, type);
     add_cholesky_cases(list, type);
     add_cholesky_inverse_cases(list, type);
     add_eigen_cases(list, type);

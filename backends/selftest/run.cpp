@@ -31,6 +31,7 @@ std::vector<Case> all_cases() {
   add_conv_cases(list);
   add_linear_cases(list);
   add_linalg_cases(list);
+  add_kronecker_cases(list);
   add_factor_cases(list);
   add_fisher_cases(list);
   add_norm_cases(list);

@@ -37,22 +37,28 @@ void axpby_in_double(const api::Axpby& args) {
   });
 }
 
-/// Columns of a wide matrix: body(k, element of part k, element of the wide matrix, count) for each
-/// part and row.
+/// Columns of some rows of a wide matrix: body(k, element of part k, element of the wide matrix,
+/// count) for each part and row.
+template <class Body>
+void for_parts(const core::Tensor& wide, const std::vector<core::Tensor>& parts, Range rows,
+               const Body& body) {
+  std::int64_t first = 0;
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    const std::int64_t columns = parts[k].shape().back();
+    for (std::int64_t row = rows.begin; row < rows.end; ++row)
+      body(k, row * columns, row * wide.shape().back() + first, columns);
+    first += columns;
+  }
+}
+
+/// Of all rows, by all threads.
 template <class Body>
 void side_by_side(const core::Tensor& wide, const std::vector<core::Tensor>& parts,
                   const Body& body) {
   const std::int64_t all = wide.shape().back();
   if (all == 0) return;
-  parallel_ranges(wide.count() / all, wide.count(), 1, [&](Range r) {
-    std::int64_t first = 0;
-    for (std::size_t k = 0; k < parts.size(); ++k) {
-      const std::int64_t columns = parts[k].shape().back();
-      for (std::int64_t row = r.begin; row < r.end; ++row)
-        body(k, row * columns, row * all + first, columns);
-      first += columns;
-    }
-  });
+  parallel_ranges(wide.count() / all, wide.count(), 1,
+                  [&](Range r) { for_parts(wide, parts, r, body); });
 }
 
 /// As it is: what Concat copies and Split copies back.
@@ -65,6 +71,11 @@ struct Bytes {
   std::byte* base;
   std::size_t size;
 };
+
+bool same_type(const api::Concat& args) {
+  return std::all_of(args.parts.begin(), args.parts.end(),
+                     [&](const core::Tensor& t) { return t.dtype() == args.y.dtype(); });
+}
 
 void join_in_double(const api::Concat& args) {
   double* y = args.y.data<double>();
@@ -82,6 +93,25 @@ void join_in_double(const api::Concat& args) {
 }
 
 }  // namespace
+
+void concat_rows(const api::Concat& args, Range rows, const Kernels& kernels) {
+  const bool adds = !args.addends.empty(), copies = !adds && same_type(args);
+  for_parts(
+      args.y, args.parts, rows,
+      [&](std::size_t k, std::int64_t from, std::int64_t to, std::int64_t n) {
+        const core::Tensor& part = args.parts[k];
+        if (copies) {
+          const Bytes source(part), target(args.y);
+          std::memcpy(target.at(to), source.at(from), static_cast<std::size_t>(n) * target.size);
+          return;
+        }
+        const bool wide = part.dtype() == core::DType::f64;
+        kernels.narrow_add(
+            wide ? nullptr : part.data<float>() + from, wide ? part.data<double>() + from : nullptr,
+            adds ? static_cast<float>(args.scales[k]) : 0.0f,
+            adds ? args.addends[k].data<float>() + from : nullptr, args.y.data<float>() + to, n);
+      });
+}
 
 void Elementwise::do_activation_forward(const api::ActivationForward& args) {
   const bool relu = args.kind == api::Activation::relu;
@@ -190,24 +220,12 @@ void Elementwise::do_bias_gradient(const api::BiasGradient& args) {
 }
 
 void Elementwise::do_concat(const api::Concat& args) {
-  const bool same = std::all_of(args.parts.begin(), args.parts.end(),
-                                [&](const core::Tensor& t) { return t.dtype() == args.y.dtype(); });
-  const bool adds = !args.addends.empty();
-  if (args.y.dtype() == core::DType::f64 && (adds || !same)) return join_in_double(args);
-  side_by_side(
-      args.y, args.parts, [&](std::size_t k, std::int64_t from, std::int64_t to, std::int64_t n) {
-        const core::Tensor& part = args.parts[k];
-        if (same && !adds) {
-          const Bytes source(part), target(args.y);
-          std::memcpy(target.at(to), source.at(from), static_cast<std::size_t>(n) * target.size);
-          return;
-        }
-        const bool wide = part.dtype() == core::DType::f64;
-        context_.kernels().narrow_add(
-            wide ? nullptr : part.data<float>() + from, wide ? part.data<double>() + from : nullptr,
-            adds ? static_cast<float>(args.scales[k]) : 0.0f,
-            adds ? args.addends[k].data<float>() + from : nullptr, args.y.data<float>() + to, n);
-      });
+  if (args.y.dtype() == core::DType::f64 && (!args.addends.empty() || !same_type(args)))
+    return join_in_double(args);
+  const std::int64_t all = args.y.shape().back();
+  if (all == 0) return;
+  parallel_ranges(args.y.count() / all, args.y.count(), 1,
+                  [&](Range r) { concat_rows(args, r, context_.kernels()); });
 }
 
 void Elementwise::do_split(const api::Split& args) {

@@ -4,8 +4,12 @@
 
 #include "backends/api/elementwise.hpp"
 #include "backends/simd/context.hpp"
+#include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
+
+/// Some rows of args.y, by the calling thread; in f64 only copies.
+void concat_rows(const api::Concat& args, Range rows, const Kernels& kernels);
 
 class Elementwise final : public api::ElementwiseOps {
  public:

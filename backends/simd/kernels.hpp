@@ -215,6 +215,7 @@ struct FactorTile {
 };
 
 inline constexpr int kMostColumnShifts = 9;
+inline constexpr int kMostColumnPairs = 27;  ///< planes x shifts of a tile, at most
 
 /// acc[(i shifts + j) acc_step + l] = sum over samples and rows of a[.. + i a_plane + l]
 /// b[.. + j shift + l], l < lanes.
@@ -315,8 +316,8 @@ struct Kernels {
   void (*fill)(float value, float* y, ptrdiff_t n);
   double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
   /// sum a o b over `rows` rows of up to `lanes` columns, f64 inside
-  double (*dot_columns)(const float* a, const float* b, ptrdiff_t row, ptrdiff_t rows,
-                        ptrdiff_t columns);
+  double (*dot_columns)(const float* a, ptrdiff_t a_row, const float* b, ptrdiff_t b_row,
+                        ptrdiff_t rows, ptrdiff_t columns);
   void (*sgd)(const Sgd&);
   void (*adam)(const Adam&);
 

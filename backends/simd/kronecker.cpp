@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Products of Kronecker form, of all layers in one parallel region. A share is some columns of one
-// layer: X R, L times that, what it adds to the inner product, and its place in the parts, by one
-// thread, so that nothing waits between them and what lies between them stays in its cache. Large
-// layers are cut into a share per thread, small ones are taken whole afterwards. Layers whose
-// shares would not fit a cache, or that have too few columns for the threads, go first, by all
-// threads one product after the other. The bits are the same in every way.
+// Products of Kronecker form, of all layers in one parallel region. Threads first make their rows
+// of X, where it is gathered. A share is some columns of one layer: X R, L times that, what it adds
+// to the inner product, and its place in the parts, by one thread, so that nothing waits between
+// them and what lies between them stays in its cache. Large layers are cut into a share per thread
+// (more would each begin with a panel of R that is not in the cache), small ones are taken whole
+// afterwards. Layers whose shares would not fit a cache, or that have too few columns for the
+// threads, go last, by all threads one product after the other. The bits are the same in every way.
 #include "backends/simd/kronecker.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <vector>
 
+#include "backends/simd/elementwise.hpp"
 #include "backends/simd/gemm.hpp"
 #include "backends/simd/gemm_plan.hpp"
 #include "backends/simd/parallel.hpp"
@@ -20,60 +22,91 @@ namespace {
 
 using api::KroneckerProduct;
 
-constexpr std::int64_t kWorthSharing = 1 << 20;  // multiply-adds
+constexpr double kWorthSharing = 1 << 20;  // multiply-adds
 
 struct Layer {
   KroneckerProduct* product;
   double* inner;  // of its vectors of columns
-  int shares;
+  int shares;     // 0: by all threads together
 };
 
-bool is_cut(const Layer& layer) {
-  return layer.shares > 1;
-}
-bool is_whole(const Layer& layer) {
-  return layer.shares == 1;
+struct Share {
+  const Layer* layer;
+  int index;
+};
+
+double multiply_adds(const KroneckerProduct& p) {
+  const auto m = static_cast<double>(p.x.shape()[0]), n = static_cast<double>(p.x.shape()[1]);
+  return m * n * (m + n);
 }
 
-/// The columns of y in the parts.
-void copy_parts(const KroneckerProduct& p, Range columns) {
-  const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1];
+/// Columns of Y, `row` elements from one of its rows to the next.
+struct Columns {
+  Range range;
+  float* y;
+  std::int64_t row;
+};
+
+void copy_parts(const KroneckerProduct& p, const Columns& columns) {
+  const std::int64_t m = p.x.shape()[0];
   std::int64_t first = 0;
   for (const core::Tensor& part : p.parts) {
     const std::int64_t width = part.shape()[1];
-    const std::int64_t begin = std::max(columns.begin, first),
-                       end = std::min(columns.end, first + width);
+    const std::int64_t begin = std::max(columns.range.begin, first),
+                       end = std::min(columns.range.end, first + width);
     for (std::int64_t i = 0; i < m && begin < end; ++i)
-      std::copy_n(p.y.data<float>() + i * n + begin, end - begin,
+      std::copy_n(columns.y + i * columns.row + begin - columns.range.begin, end - begin,
                   part.data<float>() + i * width + begin - first);
     first += width;
   }
 }
 
-/// What is left to do when columns of y are there, cut at vectors.
-void finish(const Layer& layer, Range columns, const Kernels& kernels) {
+/// What is left to do when columns of Y are there, cut at vectors.
+void finish(const Layer& layer, const Columns& columns, const Kernels& kernels) {
   const KroneckerProduct& p = *layer.product;
   const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1], lanes = kernels.lanes;
-  for (std::int64_t j = columns.begin; j < columns.end; j += lanes)
-    layer.inner[j / lanes] = kernels.dot_columns(p.x.data<float>() + j, p.y.data<float>() + j, n, m,
-                                                 std::min(lanes, n - j));
+  for (std::int64_t j = columns.range.begin; j < columns.range.end; j += lanes)
+    layer.inner[j / lanes] =
+        kernels.dot_columns(p.x.data<float>() + j, n, columns.y + j - columns.range.begin,
+                            columns.row, m, std::min(lanes, n - j));
   copy_parts(p, columns);
 }
 
-void run_share(const Layer& layer, int index, Context& context) {
+void gather(const KroneckerProduct& p, Range rows, Context& context) {
+  if (!p.gather.parts.empty()) concat_rows(p.gather, rows, context.kernels());
+}
+
+/// This thread's rows of x of layers that are shared.
+void gather_shared(const std::vector<Layer>& layers, Context& context) {
+  for (const Layer& layer : layers) {
+    if (layer.shares == 1) continue;
+    const KroneckerProduct& p = *layer.product;
+    gather(p, share(p.x.shape()[0], omp_get_thread_num(), omp_get_num_threads()), context);
+  }
+}
+
+void run_share(const Share& s, Context& context) {
+  const Layer& layer = *s.layer;
   const KroneckerProduct& p = *layer.product;
   const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1];
-  const Range columns = share(n, index, layer.shares, context.kernels().lanes);
+  const Range columns = share(n, s.index, layer.shares, context.kernels().lanes);
   const std::int64_t width = columns.end - columns.begin;
   if (width <= 0) return;
+  if (layer.shares == 1) gather(p, {0, m}, context);
   float* half = context.scratch.get<float>(Use::partial, m * width, omp_get_thread_num());
   const float* right = p.right.data<float>() + columns.begin;
-  float* y = p.y.data<float>() + columns.begin;
+  // What only the parts are to hold does not go through memory.
+  const Columns out =
+      p.parts.empty()
+          ? Columns{columns, p.y.data<float>() + columns.begin, n}
+          : Columns{columns,
+                    context.scratch.get<float>(Use::result, m * width, omp_get_thread_num()),
+                    width};
   multiply_share({m, width, n, {p.x.data<float>(), n, 1}, {right, n, 1}, half, width}, context, 0,
                  1);
-  multiply_share({m, width, m, {p.left.data<float>(), m, 1}, {half, width, 1}, y, n}, context, 0,
-                 1);
-  finish(layer, columns, context.kernels());
+  multiply_share({m, width, m, {p.left.data<float>(), m, 1}, {half, width, 1}, out.y, out.row},
+                 context, 0, 1);
+  finish(layer, out, context.kernels());
 }
 
 void run_together(const Layer& layer, Context& context) {
@@ -82,15 +115,30 @@ void run_together(const Layer& layer, Context& context) {
   float* half = p.half.data<float>();
   multiply({m, n, n, {p.x.data<float>(), n, 1}, {p.right.data<float>(), n, 1}, half, n}, context);
   multiply({m, n, m, {p.left.data<float>(), m, 1}, {half, n, 1}, p.y.data<float>(), n}, context);
-  parallel_ranges(n, m * n, lanes, [&](Range r) { finish(layer, r, context.kernels()); });
+  parallel_ranges(n, m * n, lanes, [&](Range r) {
+    finish(layer, {r, p.y.data<float>() + r.begin, n}, context.kernels());
+  });
 }
 
-/// Shares of a layer, or 0: by all threads together.
 int shares_of(const KroneckerProduct& p, std::int64_t vectors) {
-  const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1], team = omp_get_max_threads();
-  if (m * n * (m + n) < kWorthSharing) return 1;
-  return vectors >= 2 * team && p.x.count() * 4 <= caches().l2 / 2 * team ? static_cast<int>(team)
-                                                                          : 0;
+  const std::int64_t team = omp_get_max_threads();
+  if (multiply_adds(p) < kWorthSharing) return 1;
+  if (vectors < 2 * team || p.x.count() * 4 > caches().l2 / 2 * team) return 0;
+  return static_cast<int>(team);
+}
+
+/// The largest first: small ones fill what is left.
+std::vector<Share> shares_of(const std::vector<Layer>& layers) {
+  std::vector<Share> shares;
+  for (const Layer& layer : layers) {
+    for (int i = 0; i < layer.shares; ++i) shares.push_back({&layer, i});
+  }
+  const auto work = [](const Share& s) {
+    return multiply_adds(*s.layer->product) / s.layer->shares;
+  };
+  std::stable_sort(shares.begin(), shares.end(),
+                   [&](const Share& a, const Share& b) { return work(a) > work(b); });
+  return shares;
 }
 
 }  // namespace
@@ -108,20 +156,16 @@ void run_kronecker(std::span<KroneckerProduct> products, Context& context) {
     layers.push_back({&p, inner, shares_of(p, vectors_of(p))});
     inner += vectors_of(p);
   }
-  std::stable_sort(layers.begin(), layers.end(),
-                   [](const Layer& a, const Layer& b) { return a.shares > b.shares; });
-  const auto cut = std::partition_point(layers.begin(), layers.end(), is_cut);
-  const auto whole = std::partition_point(cut, layers.end(), is_whole);
-  std::for_each(whole, layers.end(), [&](const Layer& layer) { run_together(layer, context); });
-  const std::int64_t team = omp_get_max_threads(), shares = (cut - layers.begin()) * team,
-                     all = shares + (whole - cut);
-  std::atomic<std::int64_t> next{0};
-#pragma omp parallel if (all > 1)
+  const std::vector<Share> shares = shares_of(layers);
+  std::atomic<std::size_t> next{0};
+#pragma omp parallel if (layers.size() > 1 || shares.size() != 1)
   {
-    for (std::int64_t i = next++; i < all; i = next++) {
-      const auto layer = i < shares ? layers.begin() + i / team : cut + (i - shares);
-      run_share(*layer, static_cast<int>(i < shares ? i % team : 0), context);
-    }
+    gather_shared(layers, context);
+#pragma omp barrier
+    for (std::size_t i = next++; i < shares.size(); i = next++) run_share(shares[i], context);
+  }
+  for (const Layer& layer : layers) {
+    if (layer.shares == 0) run_together(layer, context);
   }
   for (const Layer& layer : layers) {
     layer.product->inner = 0;

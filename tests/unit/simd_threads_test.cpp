@@ -42,19 +42,22 @@ TEST_CASE("Kronecker products of simd do not depend on the number of threads, no
   for_each_level([&](api::Backend& backend, const std::string& isa) {
     const auto run = [&](std::span<const std::pair<std::int64_t, std::int64_t>> layers) {
       std::vector<api::KroneckerProduct> products;
-      for (const auto& [m, n] : layers)
+      for (const auto& [m, n] : layers) {
+        const Tensor x({m, n}, DType::f32);
         products.push_back({.left = waves({m, m}, 0.37),
-                            .x = waves({m, n}, 0.71),
+                            .x = x,
                             .right = waves({n, n}, 0.53),
                             .half = Tensor({m, n}, DType::f32),
                             .y = Tensor({m, n}, DType::f32),
+                            .gather = {{waves({m, n - 1}, 0.71), waves({m, 1}, 0.31)}, x},
                             .parts = {Tensor({m, n - 1}, DType::f32), Tensor({m, 1}, DType::f32)}});
+      }
       backend.kronecker(products);
       std::vector<Tensor> results;
       for (const api::KroneckerProduct& p : products) {
         const Tensor inner({1}, DType::f64);
         inner.data<double>()[0] = p.inner;
-        results.insert(results.end(), {p.y, p.parts[0], p.parts[1], inner});
+        results.insert(results.end(), {p.x, p.parts[0], p.parts[1], inner});
       }
       return results;
     };

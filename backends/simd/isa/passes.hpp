@@ -221,12 +221,12 @@ double dot(const float* a, const float* b, ptrdiff_t n) {
   return d_sum(d_add(s0, s1));
 }
 
-double dot_columns(const float* a, const float* b, ptrdiff_t row, ptrdiff_t rows,
+double dot_columns(const float* a, ptrdiff_t a_row, const float* b, ptrdiff_t b_row, ptrdiff_t rows,
                    ptrdiff_t columns) {
   vd s0 = d_zero(), s1 = d_zero();
   each(columns, [&](ptrdiff_t i, auto m) {
     for (ptrdiff_t r = 0; r < rows; ++r) {
-      const vf u = get(a + r * row + i, m), v = get(b + r * row + i, m);
+      const vf u = get(a + r * a_row + i, m), v = get(b + r * b_row + i, m);
       s0 = d_fma(d_low(u), d_low(v), s0);
       s1 = d_fma(d_high(u), d_high(v), s1);
     }

@@ -71,7 +71,8 @@ struct Block {
   int owner = 0;
   Statistic a, g, moments;
   Inverse inverse;
-  core::Tensor gradient, direction;  ///< [groups * outputs, columns], type of the weights
+  core::Tensor gradient, direction;  ///< [groups * outputs, columns], type of the weights; of the
+                                     ///< direction see precondition()
   core::Tensor scratch;              ///< like direction
   core::Tensor mean_a, mean_g;  ///< KFAC-reduce: sums over the uses so far, [batch, groups, dim]
   std::int64_t uses_a = 0, uses_g = 0;  ///< KFAC-reduce: uses in those sums

@@ -33,6 +33,30 @@ std::vector<Tensor> parts_of(const Block& block, std::span<const Tensor> directi
                     bias != nullptr ? directions[bias->id] : Tensor());
 }
 
+/// block.gradient as what is gathered from weight and bias. A norm's follow each other as the
+/// columns of one row would.
+api::Concat gradient_of(const Block& block, std::span<const double> decay) {
+  const std::int64_t rows = block.affine() ? block.shape.groups * block.shape.outputs : 1;
+  api::Concat args;
+  args.y = block.gradient.reshaped({rows, block.gradient.count() / rows});
+  for (const nn::Parameter* p : {block.shape.weight, block.shape.bias}) {
+    if (p == nullptr) continue;
+    const core::Shape columns{rows, p->value.count() / rows};
+    args.parts.push_back(p->gradient.reshaped(columns));
+    if (decay.empty()) continue;
+    args.addends.push_back(p->value.reshaped(columns));
+    args.scales.push_back(decay[p->id]);
+  }
+  return args;
+}
+
+api::Concat rows_of(api::Concat args, std::int64_t begin, std::int64_t end) {
+  args.y = args.y.rows(begin, end);
+  for (Tensor& t : args.parts) t = t.rows(begin, end);
+  for (Tensor& t : args.addends) t = t.rows(begin, end);
+  return args;
+}
+
 bool by_inverses(const Block& block) {
   return block.affine() && block.inverse.g.defined() && !block.inverse.divisors.defined();
 }
@@ -91,39 +115,26 @@ void precondition_norm(Block& block, double lambda, api::Backend& backend) {
 
 }  // namespace
 
-void collect_gradient(Block& block, std::span<const double> decay, api::Backend& backend) {
-  // A norm's parameters follow each other as the columns of one row would.
-  const bool affine = block.affine();
-  const std::int64_t rows = affine ? block.shape.groups * block.shape.outputs : 1;
-  api::Concat args;
-  args.y = block.gradient.reshaped({rows, block.gradient.count() / rows});
-  for (const nn::Parameter* p : {block.shape.weight, block.shape.bias}) {
-    if (p == nullptr) continue;
-    const core::Shape columns{rows, p->value.count() / rows};
-    args.parts.push_back(p->gradient.reshaped(columns));
-    if (decay.empty()) continue;
-    args.addends.push_back(p->value.reshaped(columns));
-    args.scales.push_back(decay[p->id]);
-  }
-  backend.elementwise().concat(args);
-}
-
-void precondition(std::span<Block* const> blocks, double lambda, std::span<const Tensor> directions,
-                  api::Backend& backend) {
+void precondition(std::span<Block* const> blocks, std::span<const double> decay, double lambda,
+                  std::span<const Tensor> directions, api::Backend& backend) {
   std::vector<api::KroneckerProduct> products;
   for (Block* block : blocks) {
-    if (!by_inverses(*block)) continue;
+    const api::Concat gradient = gradient_of(*block, decay);
+    if (!by_inverses(*block)) {
+      backend.elementwise().concat(gradient);
+      continue;
+    }
     const std::vector<Tensor> parts = parts_of(*block, directions);
     for (std::int64_t k = 0; k < block->shape.groups; ++k) {
       const Group group = group_of(*block, k);
+      const std::int64_t begin = k * block->shape.outputs, end = begin + block->shape.outputs;
       products.push_back({.left = Block::group(block->inverse.g, k),
                           .x = group.gradient,
                           .right = Block::group(block->inverse.a, k),
                           .half = group.scratch,
-                          .y = group.direction});
-      for (const Tensor& part : parts)
-        products.back().parts.push_back(
-            part.rows(k * block->shape.outputs, (k + 1) * block->shape.outputs));
+                          .y = group.direction,
+                          .gather = rows_of(gradient, begin, end)});
+      for (const Tensor& part : parts) products.back().parts.push_back(part.rows(begin, end));
     }
   }
   backend.kronecker(products);
@@ -160,6 +171,12 @@ void hand_out(const Block& block, std::span<const Tensor> directions, api::Backe
   } else {
     backend.elementwise().split({.x = block.direction, .parts = parts});
   }
+}
+
+void collect_direction(const Block& block, std::span<const Tensor> directions,
+                       api::Backend& backend) {
+  if (!by_inverses(block)) return;  // it is there
+  backend.elementwise().concat({.parts = parts_of(block, directions), .y = block.direction});
 }
 
 }  // namespace isaribi::optim::kfac

@@ -300,11 +300,11 @@ Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directio
     const core::Stopwatch watch(cost_.precondition_seconds);
     std::vector<Block*> here;
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
-      if (!works(i)) continue;
-      collect_gradient(blocks_[i], decay_, backend_);
-      here.push_back(&blocks_[i]);
+      if (works(i)) here.push_back(&blocks_[i]);
     }
-    kfac::precondition(here, damping(), row_ ? std::span<const Tensor>() : directions, backend_);
+    handed_out_.clear();
+    if (!row_) handed_out_.assign(directions.begin(), directions.end());
+    kfac::precondition(here, decay_, damping(), handed_out_, backend_);
   }
   share_products();
   for (const Block& block : blocks_) {

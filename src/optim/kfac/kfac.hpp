@@ -69,6 +69,7 @@ class Kfac final : public Preconditioner {
   void renew_eigen_divisors();
   void share_directions();
   void share_products();
+  void collect_directions();
 
   Kind kind_;
   KfacSettings settings_;
@@ -87,6 +88,7 @@ class Kfac final : public Preconditioner {
   bool listening_ = false;
   double divisor_damping_ = 0;  ///< lambda in the divisors of the eigen form
   bool divisors_stale_ = true;
+  std::vector<core::Tensor> handed_out_;  ///< the directions of this step, if no block holds them
   StepInfo info_;
   CurvatureCost cost_;
   std::vector<core::NamedTensor> state_;  ///< between gather_state and adopt_state
