@@ -16,33 +16,13 @@ namespace {
 
 constexpr std::int64_t kRoundBlocks = 4;  // sums of their own: lanes of FactorSums
 
-/// The rows that the windows of taps r < count see, at one vertical distance: bands between their
-/// edges, those of tap r being [first[r], last[r]).
-struct Bands {
-  std::vector<std::int64_t> edges, first, last;
-  std::int64_t count() const { return static_cast<std::int64_t>(edges.size()) - 1; }
-};
-
-Bands bands_of(const ColumnPlan& p, std::int64_t dh) {
-  Bands bands;
-  const std::int64_t end = std::max<std::int64_t>(0, p.h - dh * p.dilation_h);
-  const auto edge = [&](std::int64_t r, std::int64_t rows) {
-    return std::clamp<std::int64_t>(r * p.dilation_h - p.pad_top + rows, 0, end);
-  };
-  for (std::int64_t r = 0; r < p.kh - dh; ++r) {
-    bands.edges.push_back(edge(r, 0));
-    bands.edges.push_back(edge(r, p.out_h));
-  }
-  std::sort(bands.edges.begin(), bands.edges.end());
-  bands.edges.erase(std::unique(bands.edges.begin(), bands.edges.end()), bands.edges.end());
-  const auto at = [&](std::int64_t row) {
-    return std::lower_bound(bands.edges.begin(), bands.edges.end(), row) - bands.edges.begin();
-  };
-  for (std::int64_t r = 0; r < p.kh - dh; ++r) {
-    bands.first.push_back(at(edge(r, 0)));
-    bands.last.push_back(at(edge(r, p.out_h)));
-  }
-  return bands;
+/// The rows between the edges of the windows of the taps with a partner dh below; those that are
+/// summed at once for all distances are one band.
+FactorAxis bands_of(const ColumnPlan& p, std::int64_t dh) {
+  const std::int64_t above = dh * p.dilation_h, size = std::max<std::int64_t>(0, p.h - above);
+  if (!p.at_once()) return cut_axis(size, p.kh - dh, p.dilation_h, p.pad_top, p.out_h);
+  return cut_axis(size, p.kh - dh, p.dilation_h, p.pad_top, p.out_h,
+                  {p.core.begin - above, p.core.end - above});
 }
 
 /// Everything the threads share.
@@ -51,9 +31,10 @@ struct Work {
   const Kernels& kernels;
   Scratch& scratch;
   const float* x;
-  std::vector<Bands> bands;  // [dh]
-  std::vector<float> seen;   // [w][lanes]: 1 where column w is in the window of tap s
-  std::int64_t blocks = 0, lanes = 0, sums_size = 0;
+  std::vector<FactorAxis> bands;  // [dh]
+  std::vector<float> seen;        // [w][lanes]: 1 where column w is in the window of tap s
+  Blocks blocks{};
+  std::int64_t sums_size = 0;
   double* sums = nullptr;  // [lanes][groups][length][length]
 };
 
@@ -73,21 +54,75 @@ struct Part {
   std::int64_t pairs() const { return planes * shifts; }
 };
 
+/// Vertical distances [dh, dh + planes) at shifts [shift, shift + shifts).
+struct TileAtOnce {
+  std::int64_t dh, planes, shift, shifts;
+};
+
+/// Calls body(TileAtOnce) for tiles that cover all distances: squares, of which the loads are few.
+template <class Body>
+void for_tiles_at_once(const ColumnPlan& p, const Kernels& kernels, const Body& body) {
+  constexpr std::int64_t kShifts = 5;
+  const auto rectangle = [&](std::int64_t dh, std::int64_t first, std::int64_t end) {
+    for (std::int64_t shift = first; shift < end; shift += kShifts) {
+      const std::int64_t shifts = std::min(kShifts, end - shift);
+      const std::int64_t most = kernels.column_planes[shifts];
+      for (std::int64_t d = dh; d < p.kh; d += most)
+        body(TileAtOnce{d, std::min(most, p.kh - d), shift, shifts});
+    }
+  };
+  rectangle(1, 1 - p.kw, 0);
+  rectangle(0, 0, p.kw);
+}
+
+/// The sums over the rows of plan.core of one block of samples, for all distances: [dh][shift]
+/// [width]. The planes of a tile are the rows above, so that a load serves several distances.
+void sum_core(const Work& w, const float* images, std::int64_t samples, float* core) {
+  const ColumnPlan& p = w.plan;
+  alignas(64) float sums[kMostColumnPairs * 16];
+  ColumnTile t{};
+  t.a_image = t.b_image = p.image;
+  t.a_row = t.b_row = p.pitch;
+  t.a_plane = -p.dilation_h * p.pitch;
+  t.shift = p.dilation_w;
+  t.samples = samples;
+  t.rows = p.core.end - p.core.begin;
+  t.acc = sums;
+  t.acc_step = p.lanes;
+  for_tiles_at_once(p, w.kernels, [&](const TileAtOnce& tile) {
+    t.planes = static_cast<int>(tile.planes);
+    t.shifts = static_cast<int>(tile.shifts);
+    for (std::int64_t v = 0; v < p.vectors; ++v) {
+      const std::int64_t at = p.core.begin * p.pitch + p.lanes + v * p.lanes;  // behind the margin
+      t.a = images + at - tile.dh * p.dilation_h * p.pitch;
+      t.b = images + at + tile.shift * p.dilation_w;
+      w.kernels.column_tile(t);
+      for (std::int64_t i = 0; i < tile.planes; ++i) {
+        for (std::int64_t j = 0; j < tile.shifts; ++j)
+          std::copy_n(sums + (i * tile.shifts + j) * p.lanes, p.lanes,
+                      core + p.core_of(tile.dh + i, tile.shift + j) + v * p.lanes);
+      }
+    }
+  });
+}
+
 /// One vertical distance of one block of samples of one group.
 class ColumnRun {
  public:
+  /// `core`: what sum_core gave, or nullptr.
   ColumnRun(const Work& work, std::int64_t dh, const float* images, std::int64_t samples,
-            double* sums)
+            const float* core, double* sums)
       : w_(work),
         p_(work.plan),
         bands_(work.bands[static_cast<std::size_t>(dh)]),
         dh_(dh),
         images_(images),
         samples_(samples),
+        core_(core),
         sums_(sums),
         pair_(p_.width()) {
-    const std::int64_t most = 3 * kMostColumnShifts, taps = p_.kh - dh;
-    const std::int64_t cells = std::max<std::int64_t>(1, bands_.count()) * most * pair_;
+    const std::int64_t most = kMostColumnPairs, taps = p_.kh - dh;
+    const std::int64_t cells = std::max<std::int64_t>(1, bands_.cells()) * most * pair_;
     const std::int64_t entries = taps * most * p_.kw * p_.per;
     cells_ = w_.scratch.get<float>(Use::result, cells + most * (pair_ + p_.lanes) + entries,
                                    omp_get_thread_num());
@@ -97,7 +132,7 @@ class ColumnRun {
   }
 
   void run() {
-    if (bands_.count() < 1) return;
+    if (bands_.cells() < 1) return;
     const std::int64_t shifts = p_.shifts(dh_);
     const std::int64_t pieces = (shifts + kMostColumnShifts - 1) / kMostColumnShifts;
     for (std::int64_t k = 0; k < pieces; ++k) {
@@ -136,8 +171,14 @@ class ColumnRun {
     t.planes = static_cast<int>(part.planes);
     t.shifts = static_cast<int>(part.shifts);
     t.acc_step = pair_;
-    for (std::int64_t k = 0; k < bands_.count(); ++k) {
+    const std::int64_t core = p_.core.begin - dh_ * p_.dilation_h;
+    for (std::int64_t k = 0; k < bands_.cells(); ++k) {
       const std::int64_t from = bands_.edges[static_cast<std::size_t>(k)];
+      if (core_ != nullptr && !constant && from == core) {
+        std::copy_n(core_ + p_.core_of(dh_, part.shift), part.shifts * pair_,
+                    cells_ + k * part.shifts * pair_);
+        continue;
+      }
       t.rows = bands_.edges[static_cast<std::size_t>(k + 1)] - from;
       for (std::int64_t v = 0; v < p_.vectors; ++v) {
         const std::int64_t at = p_.lanes + v * p_.lanes;  // behind the margin
@@ -212,10 +253,11 @@ class ColumnRun {
 
   const Work& w_;
   const ColumnPlan& p_;
-  const Bands& bands_;
+  const FactorAxis& bands_;
   std::int64_t dh_;
   const float* images_;
   std::int64_t samples_;
+  const float* core_;
   double* sums_;
   std::int64_t pair_;  // elements of the product of two rows
   float *cells_, *window_, *row_, *entries_;
@@ -231,54 +273,109 @@ void stage_sample(const Work& w, std::int64_t n, float* to) {
   }
 }
 
-/// Memory for `samples` samples, of one thread or of all. A row's right margin is the left one of
-/// the next: behind the last there is one more.
+/// A row's right margin is the left one of the next; behind the last row of what is staged there is
+/// one more.
+void end_margin(const Work& w, float* to) {
+  std::fill_n(to, w.plan.lanes, 0.0f);
+}
+
+/// Memory for `samples` samples, of one thread or of all.
 float* room_for(const Work& w, std::int64_t samples, int thread) {
   const std::int64_t all = samples * w.plan.image;
   float* staged = w.scratch.get<float>(Use::strip, all + w.plan.lanes, thread);
-  std::fill_n(staged + all, w.plan.lanes, 0.0f);
+  end_margin(w, staged + all);
   return staged;
 }
 
 std::int64_t samples_of(const Work& w, std::int64_t block) {
-  return std::clamp<std::int64_t>(w.plan.n - block * api::kSampleBlock, 0, api::kSampleBlock);
+  return std::clamp<std::int64_t>(w.plan.n - w.blocks.first_sample(block), 0, api::kSampleBlock);
 }
 
-/// Unit `unit` = (group, vertical distance) of a block that is stored at `images`.
+/// Unit `unit` of a block that is stored at `images`: one vertical distance of a group, or all.
 void run_unit(const Work& w, std::int64_t block, std::int64_t unit, const float* images) {
   const ColumnPlan& p = w.plan;
-  const std::int64_t dh = unit % p.kh, group = unit / p.kh, samples = samples_of(w, block);
+  const std::int64_t samples = samples_of(w, block), group = unit / p.units();
   if (samples == 0) return;
-  ColumnRun(w, dh, images + group * p.per * p.plane, samples,
-            w.sums + block % w.lanes * w.sums_size + group * p.length * p.length)
-      .run();
+  const float* first = images + group * p.per * p.plane;
+  double* sums = w.sums + w.blocks.lane(block) * w.sums_size + group * p.length * p.length;
+  if (!p.at_once()) {
+    ColumnRun(w, unit % p.kh, first, samples, nullptr, sums).run();
+    return;
+  }
+  float* core = w.scratch.get<float>(Use::partial, p.core_of(p.kh, 1 - p.kw), omp_get_thread_num());
+  sum_core(w, first, samples, core);
+  for (std::int64_t dh = 0; dh < p.kh; ++dh) ColumnRun(w, dh, first, samples, core, sums).run();
 }
 
 /// By one thread.
 void run_lane(const Work& w, std::int64_t lane) {
   const ColumnPlan& p = w.plan;
   float* staged = room_for(w, api::kSampleBlock, omp_get_thread_num());
-  for (std::int64_t block = lane; block < w.blocks; block += w.lanes) {
+  for (std::int64_t block = lane; block < w.blocks.count(); block += w.blocks.lanes) {
     for (std::int64_t i = 0; i < samples_of(w, block); ++i)
-      stage_sample(w, block * api::kSampleBlock + i, staged + i * p.image);
-    for (std::int64_t unit = 0; unit < p.groups * p.kh; ++unit) run_unit(w, block, unit, staged);
+      stage_sample(w, w.blocks.first_sample(block) + i, staged + i * p.image);
+    end_margin(w, staged + samples_of(w, block) * p.image);
+    for (std::int64_t unit = 0; unit < p.groups * p.units(); ++unit)
+      run_unit(w, block, unit, staged);
   }
 }
 
 /// Called by every thread of a team; `staged`: [lanes][kSampleBlock][image].
 void run_rounds(const Work& w, float* staged) {
   const ColumnPlan& p = w.plan;
-  const std::int64_t units = p.groups * p.kh, block_size = api::kSampleBlock * p.image;
-  for (std::int64_t first = 0; first < w.blocks; first += w.lanes) {
-    const std::int64_t begin = first * api::kSampleBlock,
-                       end = std::min(p.n, begin + w.lanes * api::kSampleBlock);
-    const Range r = share(end - begin, omp_get_thread_num(), omp_get_num_threads());
-    for (std::int64_t i = r.begin; i < r.end; ++i) stage_sample(w, begin + i, staged + i * p.image);
+  const std::int64_t units = p.groups * p.units(), block_size = api::kSampleBlock * p.image;
+  const std::int64_t samples = w.blocks.lanes * api::kSampleBlock;
+  for (std::int64_t first = 0; first < w.blocks.count(); first += w.blocks.lanes) {
+    const Range r = share(samples, omp_get_thread_num(), omp_get_num_threads());
+    for (std::int64_t i = r.begin; i < r.end; ++i) {
+      const std::int64_t n =
+          w.blocks.first_sample(first + i / api::kSampleBlock) + i % api::kSampleBlock;
+      n < p.n ? stage_sample(w, n, staged + i * p.image) : end_margin(w, staged + i * p.image);
+    }
 #pragma omp barrier
 #pragma omp for schedule(dynamic)
-    for (std::int64_t i = 0; i < w.lanes * units; ++i)
+    for (std::int64_t i = 0; i < w.blocks.lanes * units; ++i)
       run_unit(w, first + i / units, i % units, staged + i / units * block_size);
   }
+}
+
+/// The rows that lie, as the lower ones of a pair, in the windows of all taps at every distance.
+Range core_of(const ColumnPlan& p) {
+  Range core{0, p.h};
+  for (std::int64_t dh = 0; dh < p.kh; ++dh) {
+    const std::int64_t above = dh * p.dilation_h;
+    core.begin = std::max({core.begin, above, (p.kh - 1) * p.dilation_h - p.pad_top});
+    core.end = std::min(core.end, above + p.out_h - p.pad_top);
+  }
+  return {core.begin, std::max(core.begin, core.end)};
+}
+
+/// Vector operations per sample.
+double cost_of(const ColumnPlan& p, const Kernels& kernels) {
+  const auto vectors = static_cast<double>(p.vectors);
+  const std::int64_t at_once = p.core.end - p.core.begin;
+  double cost = static_cast<double>(2 * p.per * p.h * (p.vectors + 1));
+  if (p.at_once()) {
+    for_tiles_at_once(p, kernels, [&](const TileAtOnce& tile) {
+      const auto planes = static_cast<double>(tile.planes),
+                 shifts = static_cast<double>(tile.shifts);
+      cost += static_cast<double>(at_once) * vectors *
+              std::max(planes * shifts, kSplitLoad * shifts + planes);
+    });
+  }
+  for (std::int64_t dh = 0; dh < p.kh; ++dh) {
+    const std::int64_t shifts = std::min<std::int64_t>(p.shifts(dh), kMostColumnShifts);
+    const auto planes =
+        static_cast<double>(std::min<std::int64_t>(kernels.column_planes[shifts], p.per));
+    const auto pairs = static_cast<double>(p.per * p.per * p.shifts(dh)),
+               taps = static_cast<double>(p.kh - dh);
+    const auto rows =
+        static_cast<double>(std::max<std::int64_t>(0, p.h - dh * p.dilation_h - at_once)) * vectors;
+    const double loads = kSplitLoad / planes + 1.0 / static_cast<double>(shifts);  // per product
+    const double block = taps * (2.0 * taps * vectors + 16.0);
+    cost += pairs * (rows * std::max(1.0, loads) + block / static_cast<double>(api::kSampleBlock));
+  }
+  return cost;
 }
 
 }  // namespace
@@ -300,20 +397,13 @@ bool make_column_plan(const api::PatchCovariance& args, const Kernels& kernels, 
   p.pitch = p.lanes + p.width();
   p.plane = p.h * p.pitch;
   p.image = p.channels * p.plane;
-  p.cost = static_cast<double>(2 * p.per * p.h * (p.vectors + 1));
-  for (std::int64_t dh = 0; dh < p.kh; ++dh) {
-    const std::int64_t shifts = std::min<std::int64_t>(p.shifts(dh), kMostColumnShifts);
-    const auto planes =
-        static_cast<double>(std::min<std::int64_t>(kernels.column_planes[shifts], p.per));
-    const auto pairs = static_cast<double>(p.per * p.per * p.shifts(dh)),
-               taps = static_cast<double>(p.kh - dh), vectors = static_cast<double>(p.vectors);
-    const auto rows =
-        static_cast<double>(std::max<std::int64_t>(0, p.h - dh * p.dilation_h)) * vectors;
-    const double loads = kSplitLoad / planes + 1.0 / static_cast<double>(shifts);  // per product
-    const double block = taps * (2.0 * taps * vectors + 16.0);
-    p.cost +=
-        pairs * (rows * std::max(1.0, loads) + block / static_cast<double>(api::kSampleBlock));
-  }
+  p.core = {};
+  p.cost = cost_of(p, kernels);
+  if (p.per > 1) return true;
+  ColumnPlan other = p;
+  other.core = core_of(p);
+  other.cost = cost_of(other, kernels);
+  if (other.at_once() && other.cost < p.cost) p = other;
   return true;
 }
 
@@ -321,15 +411,17 @@ FactorSums run_columns(const ColumnPlan& p, const float* x, Context& context) {
   Scratch& scratch = context.ready();
   Work w{p, context.kernels(), scratch, x, {}, columns_seen(p)};
   for (std::int64_t dh = 0; dh < p.kh; ++dh) w.bands.push_back(bands_of(p, dh));
-  w.blocks = std::max<std::int64_t>(1, (p.n + api::kSampleBlock - 1) / api::kSampleBlock);
-  w.lanes = std::min(w.blocks, kRoundBlocks);
+  const std::int64_t blocks =
+      std::max<std::int64_t>(1, (p.n + api::kSampleBlock - 1) / api::kSampleBlock);
+  const std::int64_t lanes = std::min(blocks, kRoundBlocks);
+  w.blocks = {lanes, (blocks + lanes - 1) / lanes};
   w.sums_size = p.groups * p.length * p.length;
-  w.sums = scratch.get<double>(Use::sums, w.lanes * w.sums_size);
-  const SumsSpace space{w.sums, w.lanes, p.groups, p.length, p.bias, p.n * p.out_h * p.out_w};
+  w.sums = scratch.get<double>(Use::sums, lanes * w.sums_size);
+  const SumsSpace space{w.sums, lanes, p.groups, p.length, p.bias, p.n * p.out_h * p.out_w};
   const double operations = p.cost * static_cast<double>(p.n * p.groups);
-  if (w.lanes >= omp_get_max_threads())
+  if (lanes >= omp_get_max_threads())
     return sum_by_lanes(space, operations, [&](std::int64_t lane) { run_lane(w, lane); });
-  float* staged = room_for(w, std::min(p.n, w.lanes * api::kSampleBlock), 0);
+  float* staged = room_for(w, lanes * api::kSampleBlock, 0);
   return sum_in_team(space, operations, [&] { run_rounds(w, staged); });
 }
 

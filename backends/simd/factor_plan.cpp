@@ -119,33 +119,6 @@ class Cutter {
   FactorPlan& plan_;
 };
 
-/// Cells of [0, size) at the edges of the windows [r step - pad, + count) of taps r < kernel.
-/// `extra`: one more edge, or -1.
-void cut_axis(std::int64_t size, std::int64_t kernel, std::int64_t dilation, std::int64_t pad,
-              std::int64_t count, std::int64_t extra, FactorAxis& axis) {
-  axis.edges.clear();
-  if (extra >= 0) axis.edges.push_back(extra);
-  axis.first.assign(static_cast<std::size_t>(kernel), 0);
-  axis.last.assign(static_cast<std::size_t>(kernel), 0);
-  const auto edge = [&](std::int64_t r, std::int64_t end) {
-    return std::clamp<std::int64_t>(r * dilation - pad + end, 0, size);
-  };
-  for (std::int64_t r = 0; r < kernel; ++r) {
-    axis.edges.push_back(edge(r, 0));
-    axis.edges.push_back(edge(r, count));
-  }
-  std::sort(axis.edges.begin(), axis.edges.end());
-  axis.edges.erase(std::unique(axis.edges.begin(), axis.edges.end()), axis.edges.end());
-  if (axis.edges.size() == 1) axis.edges.push_back(axis.edges[0]);  // no window sees a pixel
-  const auto cell = [&](std::int64_t at) {
-    return std::lower_bound(axis.edges.begin(), axis.edges.end(), at) - axis.edges.begin();
-  };
-  for (std::int64_t r = 0; r < kernel; ++r) {
-    axis.first[static_cast<std::size_t>(r)] = cell(edge(r, 0));
-    axis.last[static_cast<std::size_t>(r)] = std::max(cell(edge(r, 0)), cell(edge(r, count)));
-  }
-}
-
 void one_cell(std::int64_t size, FactorAxis& axis) {
   axis.edges.assign({0, size});
   axis.first.assign(1, 0);
@@ -200,12 +173,13 @@ void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, 
   p.columns = p.w + (p.kw - 1) * g.dilation_w;
   p.lead = (p.kw - 1) * g.dilation_w * p.per;
   set_steps(p, 1, 1);
-  cut_axis(p.h, p.kh, g.dilation_h, g.pad_top, g.out_h(p.h, p.kh), -1, p.vertical);
-  cut_axis(p.w, p.kw, g.dilation_w, g.pad_left, g.out_w(p.w, p.kw), -1, p.horizontal);
+  p.vertical = cut_axis(p.h, p.kh, g.dilation_h, g.pad_top, g.out_h(p.h, p.kh));
+  p.horizontal = cut_axis(p.w, p.kw, g.dilation_w, g.pad_left, g.out_w(p.w, p.kw));
   p.bands.resize(static_cast<std::size_t>(p.kh));
   for (std::int64_t dh = 0; dh < p.kh; ++dh)  // what is dh rows below the last ones is 0
-    cut_axis(std::max<std::int64_t>(0, p.h - dh * g.dilation_h), p.kh - dh, g.dilation_h, g.pad_top,
-             g.out_h(p.h, p.kh), -1, p.bands[static_cast<std::size_t>(dh)]);
+    p.bands[static_cast<std::size_t>(dh)] =
+        cut_axis(std::max<std::int64_t>(0, p.h - dh * g.dilation_h), p.kh - dh, g.dilation_h,
+                 g.pad_top, g.out_h(p.h, p.kh));
   p.items.clear();
   Cutter cutter(kernels, p);
   const bool joined = g.dilation_w == 1;
@@ -270,7 +244,7 @@ void plan_by_row_pairs(const api::PatchCovariance& args, const Kernels& kernels,
   p.core = core;
   p.pairs = height(core) / 2;
   const std::int64_t end = p.vertical.edges[static_cast<std::size_t>(core)] + 2 * p.pairs;
-  cut_axis(p.h, p.kh, 1, g.pad_top, g.out_h(p.h, p.kh), end, p.vertical);
+  p.vertical = cut_axis(p.h, p.kh, 1, g.pad_top, g.out_h(p.h, p.kh), {end});
   set_steps(p, 1, 1);
   p.items.clear();
   p.bundles.clear();
@@ -340,6 +314,30 @@ void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, Fac
 }
 
 }  // namespace
+
+FactorAxis cut_axis(std::int64_t size, std::int64_t taps, std::int64_t dilation, std::int64_t pad,
+                    std::int64_t count, std::initializer_list<std::int64_t> more) {
+  FactorAxis axis{more, {}, {}};
+  const auto edge = [&](std::int64_t r, std::int64_t end) {
+    return std::clamp<std::int64_t>(r * dilation - pad + end, 0, size);
+  };
+  for (std::int64_t r = 0; r < taps; ++r) {
+    axis.edges.push_back(edge(r, 0));
+    axis.edges.push_back(edge(r, count));
+  }
+  std::sort(axis.edges.begin(), axis.edges.end());
+  axis.edges.erase(std::unique(axis.edges.begin(), axis.edges.end()), axis.edges.end());
+  if (axis.edges.size() == 1) axis.edges.push_back(axis.edges[0]);  // no window sees a pixel
+  for (std::int64_t r = 0; r < taps; ++r) {
+    axis.first.push_back(axis.cell_at(edge(r, 0)));
+    axis.last.push_back(std::max(axis.cell_at(edge(r, 0)), axis.cell_at(edge(r, count))));
+  }
+  return axis;
+}
+
+std::int64_t FactorAxis::cell_at(std::int64_t edge) const {
+  return std::lower_bound(edges.begin(), edges.end(), edge) - edges.begin();
+}
 
 std::int64_t FactorPlan::all_rows() const {
   return rows + kPairRows * pairs;

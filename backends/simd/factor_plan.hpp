@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "backends/api/factor.hpp"
@@ -52,7 +53,13 @@ struct FactorAxis {
   std::vector<std::int64_t> edges;        ///< cell i is [edges[i], edges[i + 1])
   std::vector<std::int64_t> first, last;  ///< cells [first, last) of the window of each tap
   std::int64_t cells() const { return static_cast<std::int64_t>(edges.size()) - 1; }
+  /// The one that begins at `edge`.
+  std::int64_t cell_at(std::int64_t edge) const;
 };
+
+/// An axis of `size` cut at the windows of `taps` taps, `count` long each, and at `more`.
+FactorAxis cut_axis(std::int64_t size, std::int64_t taps, std::int64_t dilation, std::int64_t pad,
+                    std::int64_t count, std::initializer_list<std::int64_t> more = {});
 
 struct FactorPlan {
   bool by_distance = false;

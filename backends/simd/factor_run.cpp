@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Blocks of kSampleBlock samples are dealt out to lanes, each with sums of its own; how many there
-// are depends on shapes only. A thread takes a lane: it copies some samples with their padding, as
-// many as stay in its cache, and walks all register tiles over them. Where there are more threads
-// than lanes, all threads copy a round of samples, then each takes tiles. A tile sums the cells of
-// one block in f32, adds up the cells of each window, and adds the windows to the factor in f64.
-// Which thread does it changes nothing: a tile belongs to one thread at a time, and its blocks
-// follow each other.
+// Blocks of kSampleBlock samples are dealt out to lanes (factor_run.hpp), each with sums of its
+// own; how many there are depends on shapes only. A thread takes a lane: it copies some samples
+// with their padding, as many as stay in its cache, and walks all register tiles over them. Where
+// there are more threads than lanes, all threads copy a round of samples, then each takes tiles. A
+// tile sums the cells of one block in f32, adds up the cells of each window, and adds the windows
+// to the factor in f64. Which thread does it changes nothing: a tile belongs to one thread at a
+// time, and its blocks follow each other.
 #include "backends/simd/factor_run.hpp"
 
 #include <algorithm>
@@ -22,7 +22,6 @@ constexpr std::int64_t kUnitBytes = std::int64_t{1} << 20;    // that one tile r
 constexpr std::int64_t kRoundBytes = std::int64_t{16} << 20;  // that all tiles of a round read
 constexpr std::int64_t kSlack = 64;      // elements that whole vectors may read behind an image
 constexpr std::int64_t kWorkUnits = 16;  // tiles x lanes to aim at
-constexpr std::int64_t kMostLanes = 16;
 // Threads that copy images for each other wait for lines of each other's caches.
 constexpr std::int64_t kLeastLanes = 2;  // of images that are copied
 constexpr std::int64_t kRoundUnits = 2;  // per thread, where tiles are dealt out
@@ -37,9 +36,10 @@ struct Round {
 /// How the batch is cut. Lanes and samples of a round, which decide where sums are rounded, are
 /// functions of shapes only.
 struct Cut {
-  std::int64_t blocks, lanes;
+  std::int64_t blocks, lanes;  // as many of each lane
   std::int64_t round_samples;  // of each block
   std::int64_t round_blocks;   // where tiles are dealt out
+  Blocks dealt() const { return {lanes, blocks / lanes}; }
   bool parts() const { return round_samples < api::kSampleBlock; }
 };
 
@@ -57,6 +57,7 @@ Cut cut_batch(const FactorPlan& p) {
       std::max((kWorkUnits + units - 1) / units, p.direct ? 1 : kLeastLanes);
   const std::uint64_t even = std::bit_ceil(static_cast<std::uint64_t>(wanted));
   c.lanes = std::min({static_cast<std::int64_t>(even), c.blocks, kMostLanes});
+  c.blocks = (c.blocks + c.lanes - 1) / c.lanes * c.lanes;
   const std::int64_t block_bytes = image_bytes * c.round_samples;
   const std::int64_t least = (kRoundUnits * omp_get_max_threads() + units - 1) / units;
   c.round_blocks = std::min({least, c.lanes, std::max<std::int64_t>(1, kRoundBytes / block_bytes)});
@@ -324,7 +325,7 @@ void run_unit(const Work& w, const Room& room, const Round& round, std::int64_t 
   for (std::int64_t b = 0; b < round.blocks; ++b) {
     const std::int64_t block = round.first_block + b;
     if (block % w.cut.lanes != lane) continue;
-    const std::int64_t first = block * api::kSampleBlock + round.from;
+    const std::int64_t first = w.cut.dealt().first_sample(block) + round.from;
     const std::int64_t samples = std::clamp<std::int64_t>(p.n - first, 0, round.to - round.from);
     const std::int64_t at = p.direct ? first : b * w.cut.round_samples;
     run.add(images + at * p.image, samples, kept, !round.starts());
@@ -338,7 +339,8 @@ void copy_samples(const Work& w, const Room& room, const Round& round, Range r) 
   const std::int64_t each = round.to - round.from;
   for (std::int64_t i = r.begin; i < r.end; ++i) {
     const std::int64_t block = i / each, sample = i % each;
-    const std::int64_t n = (round.first_block + block) * api::kSampleBlock + round.from + sample;
+    const std::int64_t n =
+        w.cut.dealt().first_sample(round.first_block + block) + round.from + sample;
     if (n >= p.n) continue;
     copy_image(p, w.kernels, w.x + n * p.h * p.w * p.channels,
                room.staged + (block * w.cut.round_samples + sample) * p.image);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "backends/simd/context.hpp"
@@ -24,6 +26,20 @@ struct SumsSpace {
   std::int64_t lanes, groups, length;
   bool bias;            ///< the last row is the constant 1,
   std::int64_t pixels;  ///< of which there are so many
+};
+
+inline constexpr std::int64_t kMostLanes = 16;
+
+/// Blocks of kSampleBlock samples as they are dealt out, i = 0, 1 .. count - 1: to lane i % lanes,
+/// which gets neighbours, the last of them first. That is what its thread's cache holds of what was
+/// written in order, each thread writing its share.
+struct Blocks {
+  std::int64_t lanes, each;
+  std::int64_t count() const { return lanes * each; }
+  std::int64_t lane(std::int64_t i) const { return i % lanes; }
+  std::int64_t first_sample(std::int64_t i) const {
+    return (lane(i) * each + each - 1 - i / lanes) * api::kSampleBlock;
+  }
 };
 
 /// Few operations: a thread by itself.
@@ -52,14 +68,21 @@ FactorSums sum_in_team(const SumsSpace& s, double operations, const Rounds& roun
   return with_ones(s);
 }
 
-/// Each lane by one thread, which zeroes its sums and calls body(lane), which adds to them.
+/// Each lane by one thread, which zeroes its sums and calls body(lane), which adds to them. Threads
+/// begin with their share of the lanes, then take what is left.
 template <class Body>
 FactorSums sum_by_lanes(const SumsSpace& s, double operations, const Body& body) {
   const std::int64_t size = s.groups * s.length * s.length;
-#pragma omp parallel for schedule(dynamic) if (team_pays(operations))
-  for (std::int64_t lane = 0; lane < s.lanes; ++lane) {
-    std::fill_n(s.data + lane * size, size, 0.0);
-    body(lane);
+  std::array<std::atomic_flag, kMostLanes> taken{};
+#pragma omp parallel if (team_pays(operations))
+  {
+    const std::int64_t first = share(s.lanes, omp_get_thread_num(), omp_get_num_threads()).begin;
+    for (std::int64_t i = 0; i < s.lanes; ++i) {
+      const std::int64_t lane = (first + i) % s.lanes;
+      if (taken[static_cast<std::size_t>(lane)].test_and_set()) continue;
+      std::fill_n(s.data + lane * size, size, 0.0);
+      body(lane);
+    }
   }
   return with_ones(s);
 }

@@ -72,6 +72,26 @@ std::vector<Tensor> decompositions(api::Backend& backend, std::int64_t n) {
 
 }  // namespace
 
+TEST_CASE("what a layer leaves in scratch memory does not reach the factor of the next") {
+  for_each_level([](api::Backend& backend, const std::string& isa) {
+    const auto factor = [&](const Tensor& x) {
+      const Tensor a({1, 10, 10}, DType::f32);
+      backend.factor().patch_covariance(
+          {.x = x, .kh = 3, .kw = 3, .geometry = {1, 1, 1, 1, 1, 1}, .bias = true, .a = a});
+      return a;
+    };
+    for (const std::int64_t width : {8, 16}) {  // rows of whole vectors
+      const Tensor x = waves({2, 8, width, 1}, 0.37), before = factor(x);
+      for (const int threads : {1, 7}) {
+        omp_set_num_threads(threads);
+        factor(waves({300, 27, 29, 1}, 0.71));
+        INFO(isa << ", width " << width << ", threads " << threads);
+        CHECK(same_bits(before, factor(x)));
+      }
+    }
+  });
+}
+
 TEST_CASE("the factors of simd, and what is made of them, do not depend on the number of threads") {
   for_each_level([](api::Backend& backend, const std::string& isa) {
     compare_threads(isa, [&] {

@@ -12,16 +12,18 @@ using isaribi::simd::ColumnTile;
 using isaribi::simd::ColumnWindows;
 using isaribi::simd::kMostColumnShifts;
 
+constexpr int kMostPlanes = 5;
+
 /// Planes of a tile of `shifts` shifts.
 constexpr int column_planes(int shifts) {
   const int planes = kColumnAccumulators / shifts;
-  return planes > 3 ? 3 : planes;
+  return planes > kMostPlanes ? kMostPlanes : planes;
 }
 
 template <int A, int B>
 void column_tile_of(const ColumnTile& t) {
   vf acc[A][B];
-#pragma GCC unroll 3
+#pragma GCC unroll 5
   for (int i = 0; i < A; ++i) {
 #pragma GCC unroll 9
     for (int j = 0; j < B; ++j) acc[i][j] = v_zero();
@@ -31,34 +33,30 @@ void column_tile_of(const ColumnTile& t) {
     const float* b = t.b + n * t.b_image;
     for (ptrdiff_t h = 0; h < t.rows; ++h, a += t.a_row, b += t.b_row) {
       vf left[A];
-#pragma GCC unroll 3
+#pragma GCC unroll 5
       for (int i = 0; i < A; ++i) left[i] = v_load(a + i * t.a_plane);
 #pragma GCC unroll 9
       for (int j = 0; j < B; ++j) {
         vf right = v_load(b + j * t.shift);
         asm("" : "+v"(right));  // one load that crosses a line, not one per product
-#pragma GCC unroll 3
+#pragma GCC unroll 5
         for (int i = 0; i < A; ++i) acc[i][j] = v_fma(left[i], right, acc[i][j]);
       }
     }
   }
-#pragma GCC unroll 3
+#pragma GCC unroll 5
   for (int i = 0; i < A; ++i) {
 #pragma GCC unroll 9
     for (int j = 0; j < B; ++j) v_store(t.acc + (i * B + j) * t.acc_step, acc[i][j]);
   }
 }
 
-template <int B>
+template <int B, int A = column_planes(B)>
 void column_planes_of(const ColumnTile& t) {
-  constexpr int kMost = column_planes(B);
-  if constexpr (kMost >= 3) {
-    if (t.planes == 3) return column_tile_of<3, B>(t);
+  if constexpr (A > 1) {
+    if (t.planes != A) return column_planes_of<B, A - 1>(t);
   }
-  if constexpr (kMost >= 2) {
-    if (t.planes == 2) return column_tile_of<2, B>(t);
-  }
-  column_tile_of<1, B>(t);
+  column_tile_of<A, B>(t);
 }
 
 template <int B = kMostColumnShifts>
