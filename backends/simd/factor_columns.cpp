@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Blocks of samples are dealt out to lanes, each with sums of its own. A thread takes a lane and
 // stores one block after the other channel by channel; where there are more threads than lanes, all
-// threads store a round of blocks, then each takes one vertical distance of one block at a time.
+// threads store a round of blocks, then each takes one vertical distance of one block at a time, or
+// all distances of one channel.
 // What a thread does changes no bit: blocks of one lane follow each other, and distances share no
 // element of the factor.
 #include "backends/simd/factor_columns.hpp"
@@ -122,7 +123,7 @@ class ColumnRun {
         sums_(sums),
         pair_(p_.width()) {
     const std::int64_t most = kMostColumnPairs, taps = p_.kh - dh;
-    const std::int64_t cells = std::max<std::int64_t>(1, bands_.cells()) * most * pair_;
+    const std::int64_t cells = bands_.cells() * most * pair_;
     const std::int64_t entries = taps * most * p_.kw * p_.per;
     cells_ = w_.scratch.get<float>(Use::result, cells + most * (pair_ + p_.lanes) + entries,
                                    omp_get_thread_num());
@@ -132,7 +133,6 @@ class ColumnRun {
   }
 
   void run() {
-    if (bands_.cells() < 1) return;
     const std::int64_t shifts = p_.shifts(dh_);
     const std::int64_t pieces = (shifts + kMostColumnShifts - 1) / kMostColumnShifts;
     for (std::int64_t k = 0; k < pieces; ++k) {
