@@ -238,7 +238,7 @@ int grid_rows(const Product& p, int threads) {
 void multiply(const Product& p, Context& context) {
   const Kernels& kernels = context.kernels();
   Scratch& scratch = context.ready();
-  const Plan plan = plan_of(p, kernels);
+  const Plan plan = plan_of(p, kernels, kernels.gemm_depth);
   if (!worth_a_team(p)) {
     multiply_region(p, kernels, plan, scratch, {{0, p.m}, {0, p.n}});
     return;
@@ -265,7 +265,7 @@ void multiply(const Product& p, Context& context) {
 }
 
 void multiply_share(const Product& p, Context& context, int part, int parts) {
-  const Plan plan = plan_of(p, context.kernels());
+  const Plan plan = plan_of(p, context.kernels(), context.kernels().gemm_depth);
   multiply_region(p, context.kernels(), plan, context.scratch,
                   {share(p.m, part, parts, plan.height), {0, p.n}});
 }

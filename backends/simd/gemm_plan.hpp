@@ -13,10 +13,6 @@
 
 namespace isaribi::simd {
 
-// The depth block decides where sums over K are cut and so the bits of C: the same on every machine
-// (64 columns of it are half of an L2 of 256 KiB). Rows and columns follow the caches.
-inline constexpr std::int64_t kDepth = 512;
-
 inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
   return (n + to - 1) / to * to;
 }
@@ -45,18 +41,20 @@ inline std::int64_t vector_b(const Kernels& kernels, std::int64_t depth) {
   return depth * kernels.lanes + 16;
 }
 
-inline Plan plan_of(const Product& p, const Kernels& kernels) {
+/// `depth`: of a block, at most. It decides where sums over K are cut and so the bits of C: the
+/// same on every machine. Rows and columns follow the caches.
+inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth) {
   Plan plan{};
   const std::int64_t lanes = kernels.lanes, all = (p.n + lanes - 1) / lanes;
   const int vectors = static_cast<int>(std::min<std::int64_t>(all, kernels.gemm_vectors));
   plan.width = vectors * lanes;
   plan.height = kernels.tile_rows[vectors];
-  const std::int64_t parts = std::max<std::int64_t>(1, (p.k + kDepth - 1) / kDepth);
+  const std::int64_t parts = std::max<std::int64_t>(1, (p.k + depth - 1) / depth);
   plan.depth = round_up((p.k + parts - 1) / parts, 8);
   // A sixth of L2 for a block of A: the rest is for panels of B and C, and whoever shares the core.
   const std::int64_t rows = caches().l2 * 5 / 32 / 4 / std::max<std::int64_t>(plan.depth, 1);
   plan.rows = std::max(rows, 4 * plan.height);
-  const std::int64_t columns = caches().l3 / 2 / kDepth / 4;
+  const std::int64_t columns = caches().l3 / 2 / depth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
   plan.pack_a = p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2;
   plan.pack_b = p.b.column != 1 || p.b.run > 0 || p.m > 3 * plan.height;

@@ -258,6 +258,7 @@ struct Kernels {
   int lanes;
   int tile_rows[kMaxPanelVectors + 1];  ///< pixels per register tile for 1..4 vectors
   int gemm_vectors;  ///< of a full panel of B: its tile is tile_rows[gemm_vectors] high
+  int gemm_depth;    ///< of a block, at most (plan_of)
   void (*gemm_tile)(const GemmTile&);
   void (*gemm_pack)(const PackPanels&);
   /// to[k to_step + i] = from[i from_step + k] for i < 8, k < depth.

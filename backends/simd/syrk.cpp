@@ -14,6 +14,7 @@
 namespace isaribi::simd {
 namespace {
 
+constexpr std::int64_t kDepth = 512;          // of a block, at most
 constexpr std::int64_t kSliceBlocks = 4;      // depth blocks of a slice, at least
 constexpr std::int64_t kSlices = 32;          // at most
 constexpr std::int64_t kPartials = 4 << 20;   // elements of all partial sums
@@ -257,7 +258,7 @@ Range triangle_share(std::int64_t n, int t, int team, std::int64_t grain) {
 void multiply_symmetric(const Product& p, Context& context) {
   const Kernels& kernels = context.kernels();
   Scratch& scratch = context.ready();
-  const Plan plan = plan_of(p, kernels);
+  const Plan plan = plan_of(p, kernels, kDepth);
   const std::int64_t blocks = (p.k + plan.depth - 1) / plan.depth;
   const std::int64_t slices = std::clamp<std::int64_t>(
       std::min(blocks / kSliceBlocks, kPartials / (p.n * p.n)), 1, kSlices);

@@ -25,6 +25,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.lanes = kLanes;
   for (int v = 0; v <= isaribi::simd::kMaxPanelVectors; ++v) k.tile_rows[v] = kTileRows[v];
   k.gemm_vectors = kGemmVectors;
+  k.gemm_depth = kGemmDepth;
   k.gemm_tile = gemm_tile;
   k.gemm_pack = gemm_pack;
   k.transpose_eight = pack_lines<8>;

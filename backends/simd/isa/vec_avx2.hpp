@@ -14,6 +14,7 @@ using vmask = __m256i;
 constexpr int kLanes = 8;
 constexpr int kTileRows[5] = {0, 10, 6, 4, 3};  // 10 to 12 accumulators of 16 registers
 constexpr int kGemmVectors = 3;                 // 4 x 24
+constexpr int kGemmDepth = 1024;                // beginning and ending a small tile is felt
 constexpr int kColumnAccumulators = 12;
 
 alignas(64) constexpr int kFirst[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};

@@ -15,6 +15,7 @@ using vmask = __mmask16;
 constexpr int kLanes = 16;
 constexpr int kTileRows[5] = {0, 14, 14, 9, 6};  // 28, 27, 24 accumulators + weights + broadcast
 constexpr int kGemmVectors = 4;                  // 6 x 64: few rows of C, as few pages
+constexpr int kGemmDepth = 512;                  // a panel of B is half of an L2 of 256 KiB
 constexpr int kColumnAccumulators = 27;
 
 inline vf v_zero() {
