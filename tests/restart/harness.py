@@ -141,7 +141,7 @@ def run_mixed(first, second, *arguments, timeout=300):
 
 
 def rank_pids(launcher):
-    """Process ids of the ranks that `launcher` started on this machine."""
+    """Process ids of the ranks that `launcher` started on this machine and that have not ended."""
     children = pathlib.Path(f"/proc/{launcher}/task/{launcher}/children")
     try:
         pids = [int(p) for p in children.read_text().split()]
@@ -151,9 +151,10 @@ def rank_pids(launcher):
     for pid in pids:
         try:
             name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+            ended = not pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()  # but its parent has not asked yet
         except OSError:
             continue
-        if name == "isaribi":
+        if name == "isaribi" and not ended:
             found.append(pid)
     return found
 
@@ -169,6 +170,22 @@ def kill_a_rank(job, rng, delay):
         return False
     os.kill(rng.choice(pids), signal.SIGKILL)
     return True
+
+
+def wait_for_ranks(job, timeout=60):
+    """Until no rank is left. The launcher of Open MPI 4.1.4 can then be stuck for ever, waiting in PMIx_server_finalize for a
+    lock that it holds itself: it is ended after some more seconds."""
+    deadline = time.time() + timeout
+    while job.poll() is None and rank_pids(job.pid):
+        if time.time() > deadline:
+            raise TimeoutError(f"ranks {rank_pids(job.pid)} still run {timeout} s after one was killed")
+        time.sleep(0.01)
+    try:
+        job.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        print("the launcher did not end after its ranks: killed")
+        job.kill()
+        job.wait()
 
 
 def digest(path, everything=True):

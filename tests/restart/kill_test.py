@@ -43,7 +43,7 @@ def main():
             deck = harness.write_deck(folder, f"deck{trial}", run, folder, epochs=20)
             job = harness.launch(options.ranks, "train", deck, *options.set)
             hit = harness.kill_a_rank(job, rng, rng.uniform(0, whole))
-            job.wait(timeout=60)
+            harness.wait_for_ranks(job)
             if not hit:
                 continue  # the run was over before the blow: not a kill
             hits += 1
