@@ -69,7 +69,7 @@ class Backend {
   }
 
  protected:
-  /// One layer after the other by gemm, dot and split, unless a backend has more to say.
+  /// One layer after the other by concat, gemm, dot and split, unless a backend has more to say.
   virtual void do_kronecker(std::span<KroneckerProduct> products);
 };
 

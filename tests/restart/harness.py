@@ -174,7 +174,7 @@ def kill_a_rank(job, rng, delay):
 
 def wait_for_ranks(job, timeout=60):
     """Until no rank is left. The launcher of Open MPI 4.1.4 can then be stuck for ever, waiting in PMIx_server_finalize for a
-    lock that it holds itself: it is ended after some more seconds."""
+    lock that it holds itself: it is ended after some more seconds. Returns whether it ended by itself."""
     deadline = time.time() + timeout
     while job.poll() is None and rank_pids(job.pid):
         if time.time() > deadline:
@@ -182,10 +182,12 @@ def wait_for_ranks(job, timeout=60):
         time.sleep(0.01)
     try:
         job.wait(timeout=20)
+        return True
     except subprocess.TimeoutExpired:
         print("the launcher did not end after its ranks: killed")
         job.kill()
         job.wait()
+        return False
 
 
 def digest(path, everything=True):

@@ -36,14 +36,16 @@ def main():
         want = harness.digest(harness.newest_checkpoint(folder / "calm"))
         want_lines = [r for r in harness.metrics(folder / "calm")]
         print(f"undisturbed: {whole:.1f} s, digest {want[:16]}")
-        equal = hits = trial = 0
+        equal = hits = trial = stuck = 0
         while hits < options.kills and trial < 4 * options.kills:
             trial += 1
             run = folder / f"run{trial}"
             deck = harness.write_deck(folder, f"deck{trial}", run, folder, epochs=20)
             job = harness.launch(options.ranks, "train", deck, *options.set)
             hit = harness.kill_a_rank(job, rng, rng.uniform(0, whole))
-            harness.wait_for_ranks(job)
+            stuck += not harness.wait_for_ranks(job)
+            if stuck > 1:
+                sys.exit("the launcher was stuck twice: that is not chance")
             if not hit:
                 continue  # the run was over before the blow: not a kill
             hits += 1
