@@ -13,6 +13,7 @@ using isaribi::simd::ColumnWindows;
 using isaribi::simd::kMostColumnShifts;
 
 constexpr int kMostPlanes = 5;
+static_assert(kColumnAccumulators <= isaribi::simd::kMostColumnPairs);
 
 /// Planes of a tile of `shifts` shifts.
 constexpr int column_planes(int shifts) {
