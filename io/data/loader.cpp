@@ -85,6 +85,7 @@ struct Loader::Impl {
     }
     plan.repeat = training;
     plan.sample = info.sample;
+    plan.sample_bytes = dataset.sample_bytes();
     plan.rank = comm.rank();
     plan.ranks = comm.size();
     source = streamed ? stream(std::move(dataset), comm) : preload(dataset, comm, log);

@@ -18,8 +18,9 @@ namespace isaribi::data {
 struct ReaderPlan {
   OrderSpec order;
   AugmentSettings augment;
-  bool repeat = false;  ///< epoch after epoch, as training does
-  core::Shape sample;   ///< [H, W, C]
+  bool repeat = false;            ///< epoch after epoch, as training does
+  core::Shape sample;             ///< [H, W, C]
+  std::int64_t sample_bytes = 0;  ///< as stored
   int rank = 0, ranks = 1;
 };
 

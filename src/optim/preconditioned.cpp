@@ -24,8 +24,7 @@ class Preconditioned final : public Optimizer {
         kfac_(kfac),
         parameters_(subject.parameters),
         backend_(backend),
-        preconditioner_(std::move(preconditioner)),
-        directions_(zeros_like(subject.parameters, backend)) {
+        preconditioner_(std::move(preconditioner)) {
     if (settings.momentum > 0) velocity_ = zeros_like(parameters_, backend);
     if (!settings.decoupled) {
       std::vector<double> decay;
@@ -66,9 +65,9 @@ class Preconditioned final : public Optimizer {
     double direction = 1, momentum = 0;
   };
   double shorten(double lr, double product);
-  Factors fit(double lr, double product);
-  LossModel::Plane damped_plane(double product);
-  void update(double lr, const Factors& factors);
+  Factors fit(double lr, const Direction& direction);
+  LossModel::Plane damped_plane(const Direction& direction);
+  void update(double lr, const Direction& direction, const Factors& factors);
   void rescale();
   double momentum(double lr) const {
     return settings_.momentum_follows_lr ? settings_.momentum * lr / settings_.lr
@@ -80,7 +79,7 @@ class Preconditioned final : public Optimizer {
   Parameters parameters_;
   api::Backend& backend_;
   std::unique_ptr<Preconditioner> preconditioner_;
-  std::vector<core::Tensor> directions_, velocity_;
+  std::vector<core::Tensor> velocity_;
   std::vector<nn::Parameter*> rescaled_;
   bool adds_decay_ = false;     ///< to the gradients, for the preconditioner to read
   LossModel* model_ = nullptr;  ///< of the step to come
@@ -94,10 +93,11 @@ std::string Preconditioned::step(double lr, std::int64_t step) {
     if (decay > 0)
       backend_.elementwise().axpby({.alpha = decay, .x = p->value, .beta = 1.0, .y = p->gradient});
   }
-  const Direction direction = preconditioner_->precondition(step, directions_);
+  const Direction direction = preconditioner_->precondition(step);
   if (!direction.refused.empty()) return direction.refused;
-  update(lr, wants_model() ? fit(lr, direction.product)
-                           : Factors{shorten(lr, direction.product), momentum(lr)});
+  update(
+      lr, direction,
+      wants_model() ? fit(lr, direction) : Factors{shorten(lr, direction.product), momentum(lr)});
   rescale();
   preconditioner_->accepted();
   refusals_.data<double>()[0] = 0;
@@ -122,11 +122,11 @@ double Preconditioned::shorten(double lr, double product) {
 
 // The model along U and the velocity V: Gauss-Newton of the loss, and what damping and L2 decay add
 // (lambda holds the decay, too).
-LossModel::Plane Preconditioned::damped_plane(double product) {
+LossModel::Plane Preconditioned::damped_plane(const Direction& direction) {
   auto& ops = backend_.elementwise();
   double uu = 0, uv = 0, vv = 0, decay_slope = 0;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const core::Tensor& u = directions_[i];
+    const core::Tensor& u = direction.tensors[i];
     uu += ops.dot(u, u);
     if (velocity_.empty()) continue;
     uv += ops.dot(u, velocity_[i]);
@@ -135,9 +135,9 @@ LossModel::Plane Preconditioned::damped_plane(double product) {
     if (decay > 0) decay_slope += decay * ops.dot(parameters_[i]->value, velocity_[i]);
   }
   LossModel::Plane plane =
-      vv > 0 ? model_->along(directions_, velocity_) : model_->along(directions_, {});
+      vv > 0 ? model_->along(direction.tensors, velocity_) : model_->along(direction.tensors, {});
   const double lambda = preconditioner_->damping();
-  plane.slope_p = product;
+  plane.slope_p = direction.product;
   plane.slope_q += decay_slope;
   plane.pp += lambda * uu;
   plane.pq += lambda * uv;
@@ -146,9 +146,9 @@ LossModel::Plane Preconditioned::damped_plane(double product) {
 }
 
 // alpha and mu. The trust region bounds the model's own divergence, d^T F d, here with the damping.
-Preconditioned::Factors Preconditioned::fit(double lr, double product) {
+Preconditioned::Factors Preconditioned::fit(double lr, const Direction& direction) {
   if (model_ == nullptr) throw core::InternalError("the quadratic model was not set");
-  const StepSizes best = best_step(damped_plane(product));
+  const StepSizes best = best_step(damped_plane(direction));
   ++cost_.modelled;
   cost_.step_size = best.alpha;
   cost_.step_momentum = best.momentum;
@@ -163,11 +163,11 @@ Preconditioned::Factors Preconditioned::fit(double lr, double product) {
   return {factor * best.alpha, factor * best.momentum};
 }
 
-void Preconditioned::update(double lr, const Factors& factors) {
+void Preconditioned::update(double lr, const Direction& direction, const Factors& factors) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const nn::Parameter& p = *parameters_[i];
     backend_.update().sgd({.w = p.value,
-                           .gradient = directions_[i],
+                           .gradient = direction.tensors[i],
                            .velocity = velocity_.empty() ? core::Tensor() : velocity_[i],
                            .lr = lr,
                            .momentum = velocity_.empty() ? 0.0 : factors.momentum,

@@ -16,6 +16,9 @@ namespace isaribi::optim {
 
 /// What came of one call.
 struct Direction {
+  /// U: of parameter i, of its shape and type, on every rank; in memory of the preconditioner,
+  /// which its next call overwrites.
+  std::span<const core::Tensor> tensors;
   double product = 0;   ///< sum over layers of <U, grad>, the same on every rank
   std::string refused;  ///< why there is no direction, the same on every rank; empty: there is one
 };
@@ -30,9 +33,8 @@ class Preconditioner {
   /// L2 decay of the parameters, by Parameter::id, if their gradients do not hold it.
   /// @return true: precondition() adds it itself; false: it reads gradients that hold it.
   virtual bool add_decay(std::span<const double> /*decay*/) { return false; }
-  /// Collective, after begin_step's passes and the reduction of gradients: directions[i], of the
-  /// shape and type of parameter i, on every rank.
-  virtual Direction precondition(std::int64_t step, std::span<const core::Tensor> directions) = 0;
+  /// Collective, after begin_step's passes and the reduction of gradients.
+  virtual Direction precondition(std::int64_t step) = 0;
   /// Collective, instead of precondition: the passes of this step are worthless.
   virtual void discard() {}
   /// The step was made, or refused; adapts damping.

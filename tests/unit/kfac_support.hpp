@@ -186,10 +186,14 @@ class Rig {
   /// passes(), then the directions of all parameters.
   std::vector<core::Tensor> directions(std::int64_t step = 1) {
     passes(step);
-    std::vector<core::Tensor> u;
-    for (const nn::Parameter* p : graph.parameters()) u.emplace_back(p->shape, options.type);
-    const optim::Direction direction = kfac->precondition(step, u);
+    const optim::Direction direction = kfac->precondition(step);
     REQUIRE(direction.refused.empty());
+    std::vector<core::Tensor> u;
+    for (const core::Tensor& t : direction.tensors) {
+      u.emplace_back(t.shape(), t.dtype());
+      backend->copy(t, u.back());
+    }
+    backend->synchronize();
     return u;
   }
 

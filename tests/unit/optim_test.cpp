@@ -232,9 +232,12 @@ namespace {
 /// business.
 struct Half final : optim::Preconditioner {
   Half(std::vector<nn::Parameter*> list, api::Backend& backend_of)
-      : parameters(std::move(list)), backend(backend_of) {}
-  optim::Direction precondition(std::int64_t, std::span<const core::Tensor> directions) override {
+      : parameters(std::move(list)),
+        directions(optim::zeros_like(parameters, backend_of)),
+        backend(backend_of) {}
+  optim::Direction precondition(std::int64_t) override {
     optim::Direction result;
+    result.tensors = directions;
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const core::Tensor& g = parameters[i]->gradient;
       backend.elementwise().axpby({.alpha = 0.5, .x = g, .beta = 0.0, .y = directions[i]});
@@ -243,6 +246,7 @@ struct Half final : optim::Preconditioner {
     return result;
   }
   std::vector<nn::Parameter*> parameters;
+  std::vector<core::Tensor> directions;
   api::Backend& backend;
 };
 

@@ -29,9 +29,13 @@ Flat times(const Matrix& m, const Flat& x) {
 class Diagonal final : public optim::Preconditioner {
  public:
   Diagonal(std::span<nn::Parameter* const> list, double damping, api::Backend& b)
-      : parameters(list.begin(), list.end()), lambda(damping), backend(b) {}
-  optim::Direction precondition(std::int64_t, std::span<const core::Tensor> directions) override {
+      : parameters(list.begin(), list.end()),
+        directions(optim::zeros_like(list, b)),
+        lambda(damping),
+        backend(b) {}
+  optim::Direction precondition(std::int64_t) override {
     optim::Direction result;
+    result.tensors = directions;
     std::int64_t k = 0;
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       for (std::int64_t j = 0; j < directions[i].count(); ++j) {
@@ -45,6 +49,7 @@ class Diagonal final : public optim::Preconditioner {
   static double factor(std::int64_t k) { return 0.5 + 0.25 * static_cast<double>(k % 4); }
   double damping() const override { return lambda; }
   std::vector<nn::Parameter*> parameters;
+  std::vector<core::Tensor> directions;
   double lambda;
   api::Backend& backend;
 };

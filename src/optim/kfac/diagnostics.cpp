@@ -100,13 +100,8 @@ Tensor full_matrices(const Statistic& s) {
 
 }  // namespace
 
-void Kfac::collect_directions() {
-  if (handed_out_.empty()) return;
-  for (const Block& block : blocks_) collect_direction(block, handed_out_, backend_);
-}
-
 std::vector<CurvatureReport> Kfac::report() {
-  collect_directions();
+  layer_directions_->collect();
   constexpr std::int64_t kColumns = 8;
   const auto n = static_cast<std::int64_t>(blocks_.size());
   const Tensor shared = Tensor::zeros({n, kColumns}, DType::f64);
@@ -155,7 +150,7 @@ std::vector<CurvatureReport> Kfac::report() {
 }
 
 std::vector<CurvatureDump> Kfac::dump() {
-  collect_directions();
+  layer_directions_->collect();
   std::vector<CurvatureDump> list;
   std::vector<comm::Owned> owned;
   for (const Block& block : blocks_) {

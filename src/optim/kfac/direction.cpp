@@ -25,9 +25,8 @@ Group group_of(const Block& block, std::int64_t k) {
   return {of(block.gradient), of(block.direction), of(block.scratch)};
 }
 
-/// The directions of the parameters as columns of one matrix; none where there are none.
+/// The directions of the parameters as columns of one matrix.
 std::vector<Tensor> parts_of(const Block& block, std::span<const Tensor> directions) {
-  if (directions.empty()) return {};
   const nn::Parameter* bias = block.shape.bias;
   return columns_of(block, directions[block.shape.weight->id],
                     bias != nullptr ? directions[bias->id] : Tensor());
@@ -115,45 +114,72 @@ void precondition_norm(Block& block, double lambda, api::Backend& backend) {
 
 }  // namespace
 
-void precondition(std::span<Block* const> blocks, std::span<const double> decay, double lambda,
-                  std::span<const Tensor> directions, api::Backend& backend) {
-  std::vector<api::KroneckerProduct> products;
+LayerDirections::LayerDirections(std::vector<Block*> blocks, std::span<const Tensor> directions,
+                                 api::Backend& backend)
+    : directions_(directions.begin(), directions.end()), backend_(backend) {
   for (Block* block : blocks) {
-    const api::Concat gradient = gradient_of(*block, decay);
-    if (!by_inverses(*block)) {
-      backend.elementwise().concat(gradient);
-      continue;
-    }
-    const std::vector<Tensor> parts = parts_of(*block, directions);
-    for (std::int64_t k = 0; k < block->shape.groups; ++k) {
-      const Group group = group_of(*block, k);
-      const std::int64_t begin = k * block->shape.outputs, end = begin + block->shape.outputs;
-      products.push_back({.left = Block::group(block->inverse.g, k),
-                          .x = group.gradient,
-                          .right = Block::group(block->inverse.a, k),
-                          .half = group.scratch,
-                          .y = group.direction,
-                          .gather = rows_of(gradient, begin, end)});
-      for (const Tensor& part : parts) products.back().parts.push_back(part.rows(begin, end));
-    }
+    const bool columns = block->affine() && !directions.empty();
+    layers_.push_back({block, {}, columns ? parts_of(*block, directions) : std::vector<Tensor>{}});
   }
-  backend.kronecker(products);
-  auto product = products.begin();
-  for (Block* block : blocks) {
-    if (by_inverses(*block)) {
-      block->product = 0;
-      for (std::int64_t k = 0; k < block->shape.groups; ++k) block->product += (product++)->inner;
+  list();
+}
+
+void LayerDirections::set_decay(std::span<const double> decay) {
+  decay_.assign(decay.begin(), decay.end());
+  list();
+}
+
+void LayerDirections::list() {
+  products_.clear();
+  for (Layer& layer : layers_) {
+    layer.gradient = gradient_of(*layer.block, decay_);
+    if (by_inverses(*layer.block)) list_products(layer);
+  }
+}
+
+void LayerDirections::list_products(const Layer& layer) {
+  const Block& block = *layer.block;
+  for (std::int64_t k = 0; k < block.shape.groups; ++k) {
+    const Group group = group_of(block, k);
+    const std::int64_t begin = k * block.shape.outputs, end = begin + block.shape.outputs;
+    products_.push_back({.left = Block::group(block.inverse.g, k),
+                         .x = group.gradient,
+                         .right = Block::group(block.inverse.a, k),
+                         .half = group.scratch,
+                         .y = group.direction,
+                         .gather = rows_of(layer.gradient, begin, end)});
+    for (const Tensor& part : layer.parts) products_.back().parts.push_back(part.rows(begin, end));
+  }
+}
+
+void LayerDirections::run(double lambda) {
+  backend_.kronecker(products_);
+  auto product = products_.begin();
+  for (const Layer& layer : layers_) {
+    Block& block = *layer.block;
+    if (by_inverses(block)) {
+      block.product = 0;
+      for (std::int64_t k = 0; k < block.shape.groups; ++k) block.product += (product++)->inner;
       continue;
     }
-    if (!block->affine()) {
-      precondition_norm(*block, lambda, backend);
-    } else if (block->inverse.g.defined()) {
-      precondition_eigen(*block, backend);
+    backend_.elementwise().concat(layer.gradient);
+    if (!block.affine()) {
+      precondition_norm(block, lambda, backend_);
+    } else if (block.inverse.g.defined()) {
+      precondition_eigen(block, backend_);
     } else {
-      precondition_foof(*block, backend);
+      precondition_foof(block, backend_);
     }
-    block->product = backend.elementwise().dot(block->gradient, block->direction);
-    if (!directions.empty()) hand_out(*block, directions, backend);
+    block.product = backend_.elementwise().dot(block.gradient, block.direction);
+    if (!directions_.empty()) hand_out(block, directions_, backend_);
+  }
+}
+
+void LayerDirections::collect() {
+  if (directions_.empty()) return;
+  for (const Layer& layer : layers_) {
+    if (by_inverses(*layer.block))
+      backend_.elementwise().concat({.parts = layer.parts, .y = layer.block->direction});
   }
 }
 
@@ -171,12 +197,6 @@ void hand_out(const Block& block, std::span<const Tensor> directions, api::Backe
   } else {
     backend.elementwise().split({.x = block.direction, .parts = parts});
   }
-}
-
-void collect_direction(const Block& block, std::span<const Tensor> directions,
-                       api::Backend& backend) {
-  if (!by_inverses(block)) return;  // it is there
-  backend.elementwise().concat({.parts = parts_of(block, directions), .y = block.direction});
 }
 
 }  // namespace isaribi::optim::kfac

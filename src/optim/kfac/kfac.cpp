@@ -13,6 +13,7 @@
 #include "optim/kfac/direction.hpp"
 #include "optim/kfac/inverse.hpp"
 #include "optim/kfac/packed.hpp"
+#include "optim/kinds.hpp"
 
 namespace isaribi::optim::kfac {
 namespace {
@@ -76,6 +77,13 @@ Kfac::Kfac(Kind kind, const KfacSettings& settings, double l2, const Subject& su
   allocate(blocks_, placement_, comm.rank(), settings_, backend);
   if (placement_.workers > 1) column_ = comm.split(placement_.column(comm.rank()));
   if (placement_.columns() > 1) row_ = comm.split(placement_.row(comm.rank()));
+  directions_ = zeros_like(parameters_, backend);
+  std::vector<Block*> here;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    if (works(i)) here.push_back(&blocks_[i]);
+  }
+  // Those that travel to other ranks do so by blocks.
+  layer_directions_.emplace(here, row_ ? std::span<const Tensor>{} : directions_, backend);
   tap_ = std::make_unique<Statistics>(blocks_, settings_, placement_, backend, comm, route_);
   for (const nn::CurvedLayer& curved : subject.layers) {
     const auto block = std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) {
@@ -231,7 +239,10 @@ void Kfac::renew_inverses(std::int64_t step) {
     block.inverse.step = step;
     if (block.moments.exists()) block.moments.updates = 0;  // they belong to the old basis
   }
-  if (!renewed.empty()) share_inverses(renewed);
+  if (!renewed.empty()) {
+    share_inverses(renewed);
+    layer_directions_->list();
+  }
   if (moments) {
     std::vector<comm::Owned> tensors;
     for (const Block& block : blocks_) {
@@ -291,20 +302,15 @@ void Kfac::share_products() {
   for (std::int64_t i = 0; i < n; ++i) blocks_[static_cast<std::size_t>(i)].product = product[i];
 }
 
-Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directions) {
+Direction Kfac::precondition(std::int64_t step) {
   Direction result;
+  result.tensors = directions_;
   result.refused = renew_statistics(step);
   if (!result.refused.empty()) return result;
   renew_inverses(step);
   {
     const core::Stopwatch watch(cost_.precondition_seconds);
-    std::vector<Block*> here;
-    for (std::size_t i = 0; i < blocks_.size(); ++i) {
-      if (works(i)) here.push_back(&blocks_[i]);
-    }
-    handed_out_.clear();
-    if (!row_) handed_out_.assign(directions.begin(), directions.end());
-    kfac::precondition(here, decay_, damping(), handed_out_, backend_);
+    layer_directions_->run(damping());
   }
   share_products();
   for (const Block& block : blocks_) {
@@ -316,7 +322,7 @@ Direction Kfac::precondition(std::int64_t step, std::span<const Tensor> directio
   }
   if (row_) {
     share_directions();
-    for (const Block& block : blocks_) hand_out(block, directions, backend_);
+    for (const Block& block : blocks_) hand_out(block, directions_, backend_);
   }
   return result;
 }

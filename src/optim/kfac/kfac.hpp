@@ -6,12 +6,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "optim/kfac/block.hpp"
 #include "optim/kfac/build.hpp"
 #include "optim/kfac/damping.hpp"
+#include "optim/kfac/direction.hpp"
 #include "optim/kfac/placement.hpp"
 #include "optim/kfac/statistics.hpp"
 #include "optim/preconditioner.hpp"
@@ -32,10 +34,10 @@ class Kfac final : public Preconditioner {
   Listening begin_step(const StepInfo& info) override;
   std::vector<int> gradient_owners() const override;
   bool add_decay(std::span<const double> decay) override {
-    decay_.assign(decay.begin(), decay.end());
+    layer_directions_->set_decay(decay);
     return true;
   }
-  Direction precondition(std::int64_t step, std::span<const core::Tensor> directions) override;
+  Direction precondition(std::int64_t step) override;
   void discard() override;
   void accepted() override { damping_.advance(); }
   void refused() override;
@@ -69,12 +71,10 @@ class Kfac final : public Preconditioner {
   void renew_eigen_divisors();
   void share_directions();
   void share_products();
-  void collect_directions();
 
   Kind kind_;
   KfacSettings settings_;
   double l2_;
-  std::vector<double> decay_;  ///< of the parameters, by id; empty: none
   std::span<nn::Parameter* const> parameters_;
   api::Backend& backend_;
   comm::Communicator& comm_;
@@ -88,7 +88,8 @@ class Kfac final : public Preconditioner {
   bool listening_ = false;
   double divisor_damping_ = 0;  ///< lambda in the divisors of the eigen form
   bool divisors_stale_ = true;
-  std::vector<core::Tensor> handed_out_;  ///< the directions of this step, if no block holds them
+  std::vector<core::Tensor> directions_;             ///< of the parameters, by id
+  std::optional<LayerDirections> layer_directions_;  ///< of what this rank works on
   StepInfo info_;
   CurvatureCost cost_;
   std::vector<core::NamedTensor> state_;  ///< between gather_state and adopt_state
