@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Products of Kronecker form, of all layers in one parallel region. Threads first make their rows
-// of X, where it is gathered. A share is some columns of one layer: X R, L times that, what it adds
-// to the inner product, and its place in the parts, by one thread, so that nothing waits between
-// them and what lies between them stays in its cache. Large layers are cut into a share per thread
-// (more would each begin with a panel of R that is not in the cache), small ones are taken whole
-// afterwards. Layers whose shares would not fit a cache, or that have too few columns for the
+// of X, where it is gathered. A share is some columns of one layer: X R, L times that, written
+// where it is wanted, and what it adds to the inner product, by one thread, so that nothing waits
+// between them and what lies between them stays in its cache. Large layers are cut into a share per
+// thread (more would each begin with a panel of R that is not in the cache), small ones are taken
+// whole afterwards. Layers whose shares would not fit a cache, or that have too few columns for the
 // threads, go last, by all threads one product after the other. The bits are the same in every way.
 #include "backends/simd/kronecker.hpp"
 
@@ -40,36 +40,43 @@ double multiply_adds(const KroneckerProduct& p) {
   return m * n * (m + n);
 }
 
-/// Columns of Y, `row` elements from one of its rows to the next.
+/// Columns of Y where they are wanted, `row` elements from one of its rows to the next.
 struct Columns {
   Range range;
   float* y;
   std::int64_t row;
 };
 
-void copy_parts(const KroneckerProduct& p, const Columns& columns) {
-  const std::int64_t m = p.x.shape()[0];
+/// Calls body(Columns) for the columns of `range`: of y, or of one part after the other.
+template <class Body>
+void for_columns(const KroneckerProduct& p, Range range, const Body& body) {
+  if (p.parts.empty()) body(Columns{range, p.y.data<float>() + range.begin, p.y.shape()[1]});
   std::int64_t first = 0;
   for (const core::Tensor& part : p.parts) {
     const std::int64_t width = part.shape()[1];
-    const std::int64_t begin = std::max(columns.range.begin, first),
-                       end = std::min(columns.range.end, first + width);
-    for (std::int64_t i = 0; i < m && begin < end; ++i)
-      std::copy_n(columns.y + i * columns.row + begin - columns.range.begin, end - begin,
-                  part.data<float>() + i * width + begin - first);
+    const Range own{std::max(range.begin, first), std::min(range.end, first + width)};
+    if (own.begin < own.end) body(Columns{own, part.data<float>() + own.begin - first, width});
     first += width;
   }
 }
 
-/// What is left to do when columns of Y are there, cut at vectors.
-void finish(const Layer& layer, const Columns& columns, const Kernels& kernels) {
+/// Columns of Y = L times those of X R, `row` elements from one of its rows to the next.
+Product left_times(const KroneckerProduct& p, const float* half, std::int64_t row,
+                   const Columns& out) {
+  const std::int64_t m = p.left.shape()[0], columns = out.range.end - out.range.begin;
+  return {m, columns, m, {p.left.data<float>(), m, 1}, {half, row, 1}, out.y, out.row};
+}
+
+/// What columns of Y add to the inner product, by vectors of columns of Y.
+void add_inner(const Layer& layer, const Columns& columns, const Kernels& kernels) {
   const KroneckerProduct& p = *layer.product;
   const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1], lanes = kernels.lanes;
-  for (std::int64_t j = columns.range.begin; j < columns.range.end; j += lanes)
-    layer.inner[j / lanes] =
-        kernels.dot_columns(p.x.data<float>() + j, n, columns.y + j - columns.range.begin,
-                            columns.row, m, std::min(lanes, n - j));
-  copy_parts(p, columns);
+  const auto [begin, end] = columns.range;
+  for (std::int64_t j = begin, next; j < end; j = next) {
+    next = std::min(end, (j / lanes + 1) * lanes);
+    layer.inner[j / lanes] += kernels.dot_columns(p.x.data<float>() + j, n, columns.y + j - begin,
+                                                  columns.row, m, next - j);
+  }
 }
 
 void gather(const KroneckerProduct& p, Range rows, Context& context) {
@@ -95,18 +102,13 @@ void run_share(const Share& s, Context& context) {
   if (layer.shares == 1) gather(p, {0, m}, context);
   float* half = context.scratch.get<float>(Use::partial, m * width, omp_get_thread_num());
   const float* right = p.right.data<float>() + columns.begin;
-  // What only the parts are to hold does not go through memory.
-  const Columns out =
-      p.parts.empty()
-          ? Columns{columns, p.y.data<float>() + columns.begin, n}
-          : Columns{columns,
-                    context.scratch.get<float>(Use::result, m * width, omp_get_thread_num()),
-                    width};
   multiply_share({m, width, n, {p.x.data<float>(), n, 1}, {right, n, 1}, half, width}, context, 0,
                  1);
-  multiply_share({m, width, m, {p.left.data<float>(), m, 1}, {half, width, 1}, out.y, out.row},
-                 context, 0, 1);
-  finish(layer, out, context.kernels());
+  for_columns(p, columns, [&](const Columns& out) {
+    const float* own = half + out.range.begin - columns.begin;
+    multiply_share(left_times(p, own, width, out), context, 0, 1);
+    add_inner(layer, out, context.kernels());
+  });
 }
 
 void run_together(const Layer& layer, Context& context) {
@@ -114,9 +116,11 @@ void run_together(const Layer& layer, Context& context) {
   const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1], lanes = context.kernels().lanes;
   float* half = p.half.data<float>();
   multiply({m, n, n, {p.x.data<float>(), n, 1}, {p.right.data<float>(), n, 1}, half, n}, context);
-  multiply({m, n, m, {p.left.data<float>(), m, 1}, {half, n, 1}, p.y.data<float>(), n}, context);
+  for_columns(p, {0, n}, [&](const Columns& out) {
+    multiply(left_times(p, half + out.range.begin, n, out), context);
+  });
   parallel_ranges(n, m * n, lanes, [&](Range r) {
-    finish(layer, {r, p.y.data<float>() + r.begin, n}, context.kernels());
+    for_columns(p, r, [&](const Columns& out) { add_inner(layer, out, context.kernels()); });
   });
 }
 
@@ -151,6 +155,7 @@ void run_kronecker(std::span<KroneckerProduct> products, Context& context) {
   std::int64_t vectors = 0;
   for (const KroneckerProduct& p : products) vectors += vectors_of(p);
   double* inner = context.ready().get<double>(Use::sums, vectors + 1);
+  std::fill_n(inner, vectors, 0.0);
   std::vector<Layer> layers;
   for (KroneckerProduct& p : products) {
     layers.push_back({&p, inner, shares_of(p, vectors_of(p))});
