@@ -33,9 +33,10 @@ struct Weights {
   std::int64_t k, group_o;  // accumulator per group: [k, padded_o]
   std::int64_t padded_o;
   int vectors;
-  std::int64_t strip_rows;  // output rows per strip
-  std::int64_t images;      // images per strip, > 1 only when whole images fit
-  std::int64_t in_rows;     // padded input rows per strip
+  std::int64_t strip_rows;              // output rows per strip
+  std::int64_t images;                  // images per strip, > 1 only when whole images fit
+  std::int64_t in_rows;                 // padded input rows per strip
+  const WeightPixel* pixels = nullptr;  // [strip_rows][q]
 };
 
 int choose_vectors(const Kernels& k, std::int64_t channels) {
@@ -81,6 +82,18 @@ void cut_pieces(const Kernels& kernels, const Weights& w, std::int64_t kh, std::
   }
 }
 
+void list_pixels(Weights& w, Scratch& scratch) {
+  auto* at = scratch.get<WeightPixel>(Use::channels, w.strip_rows * w.q);
+  w.pixels = at;
+  const ConvWork& work = w.work;
+  for (std::int64_t row = 0; row < w.strip_rows; ++row) {
+    for (std::int64_t column = 0; column < w.q; ++column)
+      *at++ = {static_cast<int>((row * work.in_step_h * work.padded_w() + column * work.in_step_w) *
+                                work.c),
+               static_cast<int>((row * w.q + column) * w.o)};
+  }
+}
+
 /// Adds the gradient of one strip of images [n, n + images) to acc, tiles slice, slice + slices..
 void run_strip(const Kernels& kernels, const Weights& w, const std::vector<Piece>& pieces,
                const float* x, std::int64_t x_image, std::int64_t n, std::int64_t images,
@@ -88,16 +101,12 @@ void run_strip(const Kernels& kernels, const Weights& w, const std::vector<Piece
   const ConvWork& work = w.work;
   WeightTile t{};
   t.x_image = x_image;
-  t.x_row = work.in_step_h * work.padded_w() * work.c;
-  t.x_pixel = work.in_step_w * work.c;
   t.dy_image = w.p * w.q * w.o;
-  t.dy_row = w.q * w.o;
-  t.dy_pixel = w.o;
   t.images = images;
-  t.rows = rows;
-  t.columns = w.q;
+  t.pixels = rows * w.q;
+  t.at = w.pixels;
   t.acc_step = w.padded_o;
-  const float* dy = w.dy + (n * w.p + first) * t.dy_row;
+  const float* dy = w.dy + (n * w.p + first) * w.q * w.o;
   const std::int64_t width = static_cast<std::int64_t>(w.vectors) * kernels.lanes;
   int tile = 0;
   for (std::int64_t g = 0; g < work.groups; ++g) {
@@ -204,6 +213,7 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   w.images = w.strip_rows >= w.p ? std::clamp<std::int64_t>(fit / w.p, 1, api::kSampleBlock) : 1;
   w.in_rows = (w.strip_rows - 1) * g.stride_h + (dw[1] - 1) * g.dilation_h + 1;
 
+  list_pixels(w, scratch);
   std::vector<Piece> pieces;
   cut_pieces(kernels, w, dw[1], dw[2], g, pieces);
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Weight gradients of layers with many channels. The vectors of a tile run along the input channels
 // and its rows along the output channels, so that sums lie as dw does, [O][tap][C]; only the pixels
-// that a tap meets inside the image are visited, so that nothing is padded. Images are taken in
+// that a tap meets inside the image are visited, so that nothing is padded. Of few channels,
+// neighbouring taps are taken together where all of them lie inside. Images are taken in
 // strips of some hundred pixels: dy in panels of a tile's rows, x in panels of a tile's columns
 // (where it is wider), both laid for the caches: a stride of a power of two would make all pixels
 // share a few sets of them.
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "backends/simd/conv_weights.hpp"
 #include "backends/simd/gemm.hpp"
@@ -21,6 +23,15 @@ constexpr std::int64_t kFewest = 16;           // channels
 constexpr std::int64_t kDirectChannels = 256;  // of a 1 x 1 layer
 constexpr std::int64_t kProduct = 1 << 16;     // weights that make packing for a product cheap
 
+/// Neighbouring taps of a row of the kernel, for the output columns where all lie inside the image.
+struct Taps {
+  std::int64_t first, count;
+  Range columns;
+  const WeightPixel* pixels = nullptr;  // [strip_rows][columns]
+
+  std::int64_t width() const { return columns.end - columns.begin; }
+};
+
 /// The layer, and how it is cut.
 struct Layer {
   const float *x, *dy;
@@ -29,7 +40,10 @@ struct Layer {
   std::int64_t width, height, padded_c, k;  // k: elements of one row of sums
   std::int64_t strip_rows, images;
   bool x_direct, dy_direct;  // read where it lies: narrow, or used too few times to pay for a copy
+  std::vector<Taps> taps;    // of each row of the kernel
 
+  std::int64_t x_pixel() const { return x_direct ? c : width; }
+  std::int64_t dy_pixel() const { return dy_direct ? o : height; }
   std::int64_t in_begin(std::int64_t row) const {
     return std::max<std::int64_t>(0, row * g.stride_h - g.pad_top);
   }
@@ -43,9 +57,9 @@ struct Layer {
 struct Strip {
   std::int64_t n, images, first, rows;
   const float* x;  // input rows from `in`
-  std::int64_t in, x_panel, x_image, x_pixel;
+  std::int64_t in, x_panel, x_image;
   const float* dy;
-  std::int64_t dy_panel, dy_image, dy_pixel;
+  std::int64_t dy_panel, dy_image;
 };
 
 /// Memory that the next strip reads, fetched tile by tile while this one is multiplied.
@@ -85,16 +99,66 @@ Range inside(std::int64_t begin, std::int64_t end, std::int64_t shift, std::int6
   return {std::max(begin, first), last < 0 ? begin : std::min(end, last / stride + 1)};
 }
 
+/// Cuts the taps of a row of the kernel into groups of `together`. A column at the border that not
+/// all of a group reach makes one of those that do.
+std::vector<Taps> cut_taps(const Layer& l, std::int64_t together) {
+  const auto columns_of = [&](std::int64_t tap) {
+    return inside(0, l.q, tap * l.g.dilation_w - l.g.pad_left, l.g.stride_w, l.w);
+  };
+  std::vector<Taps> taps;
+  for (std::int64_t first = 0; first < l.kw; first += together) {
+    const std::int64_t end = std::min(first + together, l.kw);
+    Range all = columns_of(first), any = all;
+    for (std::int64_t tap = first + 1; tap < end; ++tap) {
+      const Range own = columns_of(tap);
+      all = {std::max(all.begin, own.begin), std::min(all.end, own.end)};
+      any = {std::min(any.begin, own.begin), std::max(any.end, own.end)};
+    }
+    if (all.begin < all.end) taps.push_back({first, end - first, all});
+    for (std::int64_t column = any.begin; column < any.end; ++column) {
+      if (column >= all.begin && column < all.end) continue;
+      Taps border{first, 0, {column, column + 1}};
+      for (std::int64_t tap = first; tap < end; ++tap) {
+        const Range own = columns_of(tap);
+        if (column < own.begin || column >= own.end) continue;
+        if (border.count++ == 0) border.first = tap;
+      }
+      if (border.count > 0) taps.push_back(border);
+    }
+  }
+  return taps;
+}
+
+/// Lists the pixels of all taps, once for those of as many columns.
+void list_pixels(Layer& l, Scratch& scratch) {
+  const std::int64_t most = l.strip_rows * l.q;
+  auto* at = scratch.get<WeightPixel>(Use::channels, most * std::ssize(l.taps));
+  for (Taps& taps : l.taps) {
+    const auto same = std::find_if(l.taps.begin(), l.taps.end(), [&](const Taps& other) {
+      return other.pixels && other.width() == taps.width();
+    });
+    if (same != l.taps.end()) {
+      taps.pixels = same->pixels;
+      continue;
+    }
+    taps.pixels = at;
+    for (std::int64_t row = 0; row < l.strip_rows; ++row) {
+      for (std::int64_t column = 0; column < taps.width(); ++column)
+        *at++ = {
+            static_cast<int>((row * l.q + column) * l.dy_pixel()),
+            static_cast<int>((row * l.g.stride_h * l.w + column * l.g.stride_w) * l.x_pixel())};
+    }
+  }
+}
+
 void load_strip(const Layer& l, const Kernels& kernels, float* x, float* dy, Strip& s) {
   s.in = l.in_begin(s.first);
   const std::int64_t in_rows = std::max<std::int64_t>(0, l.in_end(s.first + s.rows) - s.in);
   const std::int64_t pixels = in_rows * l.w, out_pixels = s.rows * l.q;
   s.x = l.x + (s.n * l.h + s.in) * l.w * l.c;
   s.x_image = l.h * l.w * l.c;
-  s.x_pixel = l.c;
   s.x_panel = l.width;
   if (!l.x_direct) {
-    s.x_pixel = l.width;
     s.x_image = pixels * l.width;
     s.x_panel = s.images * s.x_image + 16;
     for (std::int64_t i = 0; i < s.images; ++i)
@@ -104,12 +168,10 @@ void load_strip(const Layer& l, const Kernels& kernels, float* x, float* dy, Str
   }
   if (l.dy_direct) {
     s.dy = l.dy + (s.n * l.p + s.first) * l.q * l.o;
-    s.dy_pixel = l.o;
     s.dy_image = l.p * l.q * l.o;
     s.dy_panel = l.height;
     return;
   }
-  s.dy_pixel = l.height;
   s.dy_image = out_pixels * l.height;
   s.dy_panel = s.images * s.dy_image + 16;
   for (std::int64_t i = 0; i < s.images; ++i)
@@ -119,35 +181,31 @@ void load_strip(const Layer& l, const Kernels& kernels, float* x, float* dy, Str
 }
 
 /// Adds the products of one strip to the tile of outputs [o, o + height) and panel `c` of inputs.
-void add_tap(const Layer& l, const Kernels& kernels, const Strip& s, std::int64_t o, std::int64_t c,
-             std::int64_t r, std::int64_t tap, Ahead& ahead, float* acc) {
+void add_taps(const Layer& l, const Kernels& kernels, const Strip& s, std::int64_t o,
+              std::int64_t c, std::int64_t r, const Taps& taps, Ahead& ahead, float* acc) {
   const std::int64_t down = r * l.g.dilation_h - l.g.pad_top,
-                     right = tap * l.g.dilation_w - l.g.pad_left;
+                     right = taps.first * l.g.dilation_w - l.g.pad_left;
   const Range rows = inside(s.first, s.first + s.rows, down, l.g.stride_h, l.h);
-  const Range columns = inside(0, l.q, right, l.g.stride_w, l.w);
-  if (rows.begin >= rows.end || columns.begin >= columns.end) return;
+  if (rows.begin >= rows.end) return;
   WeightTile t{};
   t.x = s.dy + o / l.height * s.dy_panel +
-        ((rows.begin - s.first) * l.q + columns.begin) * s.dy_pixel;
+        ((rows.begin - s.first) * l.q + taps.columns.begin) * l.dy_pixel();
   t.x_image = s.dy_image;
-  t.x_row = l.q * s.dy_pixel;
-  t.x_pixel = s.dy_pixel;
   t.dy = s.x + c / l.width * s.x_panel +
-         ((rows.begin * l.g.stride_h + down - s.in) * l.w + columns.begin * l.g.stride_w + right) *
-             s.x_pixel;
+         ((rows.begin * l.g.stride_h + down - s.in) * l.w + taps.columns.begin * l.g.stride_w +
+          right) *
+             l.x_pixel();
   t.dy_image = s.x_image;
-  t.dy_row = l.g.stride_h * l.w * s.x_pixel;
-  t.dy_pixel = l.g.stride_w * s.x_pixel;
   t.images = s.images;
-  t.rows = rows.end - rows.begin;
-  t.columns = columns.end - columns.begin;
+  t.pixels = (rows.end - rows.begin) * taps.width();
+  t.at = taps.pixels;
   t.runs = 1;
   t.run = static_cast<int>(std::min(l.height, l.o - o));
-  t.channels = static_cast<int>(std::min(l.width, l.c - c));
+  t.channels = static_cast<int>(taps.count * std::min(l.width, l.c - c));
   t.vectors = (t.channels + kernels.lanes - 1) / kernels.lanes;
-  t.acc = acc + o * l.k + (r * l.kw + tap) * l.padded_c + c;
+  t.acc = acc + o * l.k + (r * l.kw + taps.first) * l.padded_c + c;
   t.acc_step = l.k;
-  t.ahead = ahead.take(t.images * t.rows * t.columns);
+  t.ahead = ahead.take(t.images * t.pixels / kSteps);
   kernels.weight_tile(t);
 }
 
@@ -165,8 +223,9 @@ void run_block(const Layer& l, const Kernels& kernels, Range samples, int slice,
       Ahead ahead = ahead_of(l, s);
       for (std::int64_t c = 0; c < l.c; c += l.width) {
         for (std::int64_t o = slice * l.height; o < l.o; o += slices * l.height) {
-          for (std::int64_t tap = 0; tap < l.kh * l.kw; ++tap)
-            add_tap(l, kernels, s, o, c, tap / l.kw, tap % l.kw, ahead, acc);
+          for (std::int64_t r = 0; r < l.kh; ++r) {
+            for (const Taps& taps : l.taps) add_taps(l, kernels, s, o, c, r, taps, ahead, acc);
+          }
         }
       }
     }
@@ -209,8 +268,13 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   const std::int64_t all = (l.c + kernels.lanes - 1) / kernels.lanes;
   const auto vectors = static_cast<int>(std::min<std::int64_t>(kernels.gemm_vectors, all));
   l.width = static_cast<std::int64_t>(vectors) * kernels.lanes;
+  const bool follow = l.g.dilation_w == 1 && l.c == l.width;  // taps, in x and in the sums
+  const std::int64_t together =
+      follow ? std::min<std::int64_t>(kernels.gemm_vectors / vectors, l.kw) : 1;
+  l.taps = cut_taps(l, together);
   // Panels of nearly equal height: a low one at the end would wait for its few sums.
-  const std::int64_t most = kernels.tile_rows[vectors], panels = (l.o + most - 1) / most;
+  const std::int64_t most = kernels.tile_rows[vectors * together];
+  const std::int64_t panels = (l.o + most - 1) / most;
   l.height = (l.o + panels - 1) / panels;
   l.padded_c = all * kernels.lanes;
   l.k = l.kh * l.kw * l.padded_c;
@@ -246,8 +310,9 @@ bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context) {
   const bool point = args.dw.shape()[1] * args.dw.shape()[2] == 1;
   const bool many = in >= 2 * kFewest || in % kFewest == 0 || point;
   if (args.geometry.groups != 1 || in < kFewest || out < kFewest || !many) return false;
-  const Layer l = layer_of(args, kernels);
+  Layer l = layer_of(args, kernels);
   Scratch& scratch = context.ready();
+  list_pixels(l, scratch);
   const std::int64_t elements = l.o * l.k;
   const std::int64_t blocks = (l.n + api::kSampleBlock - 1) / api::kSampleBlock;
   const std::int64_t panels = (l.o + l.height - 1) / l.height;

@@ -11,6 +11,12 @@ namespace isaribi::simd {
 inline constexpr int kMaxPanelVectors = 4;  ///< output channels of one panel: up to 4 vectors
 inline constexpr int kMaxTileRows = 14;     ///< pixels of one register tile, at most
 
+/// Steps (of k, of pixels) per turn of a loop. What a step needs beside its FMAs and loads
+/// (pointers, count, branch) is instructions that the front end could have spent on FMAs: with two
+/// hyperthreads on a core it hands out three per cycle, and a step of 6 x 64 has 24 FMAs for 12
+/// cycles.
+inline constexpr int kSteps = 4;
+
 inline constexpr unsigned char kEdgeFirst = 1, kEdgeLast = 2;
 
 /// Output channels [0, channels) of rows x columns pixels:
@@ -36,19 +42,27 @@ struct ConvPanel {
   const float *ahead, *ahead_end;  ///< what is read after this panel, to be fetched meanwhile
 };
 
-/// acc[r * acc_run + s * acc_step + o] += sum over images, rows, columns of
-/// x[.. + r * run_step + s] * dy[.. + o] for r < runs, s < run, o < channels.
+/// Where a pixel's inputs and output gradients lie, in elements from those of the first one.
+struct WeightPixel {
+  int x, dy;
+};
+
+/// acc[r * acc_run + s * acc_step + o] += sum over images n and pixels i of
+/// x[n x_image + at[i].x + r * run_step + s] * dy[n dy_image + at[i].dy + o] for r < runs, s < run,
+/// o < channels. Pixels are listed, so that no loop ends where a row does: to leave one takes ten
+/// cycles and more, as much as a pixel.
 struct WeightTile {
   const float* x;
-  ptrdiff_t x_image, x_row, x_pixel, run_step;
+  ptrdiff_t x_image, run_step;
   const float* dy;
-  ptrdiff_t dy_image, dy_row, dy_pixel;
-  ptrdiff_t images, rows, columns;
-  float* acc;  ///< full vectors are read and written
+  ptrdiff_t dy_image;
+  ptrdiff_t images, pixels;
+  const WeightPixel* at;  ///< [pixels]
+  float* acc;             ///< full vectors are read and written
   ptrdiff_t acc_run, acc_step;
   int runs, run;  ///< (1, 1..tile_rows) or a pair listed in weight_pair
   int vectors, channels;
-  const float* ahead;  ///< what will be read next: a cache line per pixel from here, or nullptr
+  const float* ahead;  ///< what will be read next: from here a line per kSteps pixels, or nullptr
 };
 
 /// Depthwise: tap (r, s) of output pixel (p, q) reads row top + p step_h + r row_step and column

@@ -4,14 +4,11 @@
 // ISA unit after its vec_*.hpp.
 #pragma once
 
-#include <stddef.h>
+#include "backends/simd/kernels.hpp"
 
 namespace {
 
-/// Steps of k per turn of a loop. What a step needs beside its FMAs and loads (pointers, count,
-/// branch) is instructions that the front end could have spent on FMAs: with two hyperthreads on a
-/// core it hands out three per cycle, and a step of 6 x 64 has 24 FMAs for 12 cycles.
-constexpr int kSteps = 4;
+using isaribi::simd::kSteps;
 
 /// acc[v][m] += a(m) b[v] for rows FROM <= m < TO, a(m) = a[m a_row].
 template <int FROM, int TO, int NV, int MR>

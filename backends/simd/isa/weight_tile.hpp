@@ -5,13 +5,37 @@
 #pragma once
 
 #include "backends/simd/isa/lanes.hpp"
+#include "backends/simd/isa/register_tile.hpp"
 #include "backends/simd/kernels.hpp"
 
 namespace {
 
+using isaribi::simd::WeightPixel;
 using isaribi::simd::WeightTile;
 
-template <int NV, int R, int S>
+/// acc[r][s][v] += x[r run_step + s] dy[v]. PART: the last vector is not full; a masked load takes
+/// the place of an FMA.
+template <bool PART, int NV, int R, int S>
+[[gnu::always_inline]] inline void weight_step(const float* dy, vmask last, const float* x,
+                                               ptrdiff_t run_step, vf (&acc)[R][S][NV]) {
+  vf g[NV];
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) {
+    const bool part = PART && v == NV - 1;
+    g[v] = part ? v_load(dy + v * kLanes, last) : v_load(dy + v * kLanes);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 14
+    for (int s = 0; s < S; ++s) {
+      const vf b = v_set(x[r * run_step + s]);
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) v_fma_to(acc[r][s][v], g[v], b);
+    }
+  }
+}
+
+template <bool PART, int NV, int R, int S>
 void weight_tile_of(const WeightTile& a) {
   vf acc[R][S][NV];
 #pragma GCC unroll 8
@@ -36,27 +60,20 @@ void weight_tile_of(const WeightTile& a) {
   const float* ahead = a.ahead ? a.ahead : a.dy;
   const ptrdiff_t line = a.ahead ? 16 : 0;
   for (ptrdiff_t n = 0; n < a.images; ++n) {
-    for (ptrdiff_t p = 0; p < a.rows; ++p) {
-      const float* x = a.x + n * a.x_image + p * a.x_row;
-      const float* dy = a.dy + n * a.dy_image + p * a.dy_row;
-      for (ptrdiff_t q = 0; q < a.columns; ++q, x += a.x_pixel, dy += a.dy_pixel) {
-        vf g[NV];
+    const float *x = a.x + n * a.x_image, *dy = a.dy + n * a.dy_image;
+    const WeightPixel* at = a.at;
+    ptrdiff_t left = a.pixels;
+    for (; left >= kSteps; left -= kSteps, at += kSteps, ahead += line) {
+      __builtin_prefetch(ahead, 0, 2);
 #pragma GCC unroll 4
-        for (int v = 0; v < NV - 1; ++v) g[v] = v_load(dy + v * kLanes);
-        g[NV - 1] = v_load(dy + (NV - 1) * kLanes, last);
-        __builtin_prefetch(ahead, 0, 2);
-        ahead += line;
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 14
-          for (int s = 0; s < S; ++s) {
-            const vf b = v_set(x[r * run_step + s]);
-#pragma GCC unroll 4
-            for (int v = 0; v < NV; ++v) acc[r][s][v] = v_fma(g[v], b, acc[r][s][v]);
-          }
-        }
+      for (int u = 0; u < kSteps; ++u) {
+        weight_step<PART>(dy + at[u].dy, last, x + at[u].x, run_step, acc);
+        // With all sixteen registers in use the compiler would spill what it loads for later steps.
+        if constexpr (kLanes == 8) asm volatile("" ::: "memory");
       }
     }
+#pragma GCC unroll 1
+    for (; left > 0; --left, ++at) weight_step<PART>(dy + at->dy, last, x + at->x, run_step, acc);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -71,11 +88,20 @@ void weight_tile_of(const WeightTile& a) {
   }
 }
 
+template <int NV, int R, int S>
+inline void weight_runs(const WeightTile& a) {
+  if (a.channels == NV * kLanes) {
+    weight_tile_of<false, NV, R, S>(a);
+  } else {
+    weight_tile_of<true, NV, R, S>(a);
+  }
+}
+
 /// One run of 1..S elements.
 template <int NV, int S>
 inline void weight_run(const WeightTile& a) {
   if (a.run == S) {
-    weight_tile_of<NV, 1, S>(a);
+    weight_runs<NV, 1, S>(a);
   } else if constexpr (S > 1) {
     weight_run<NV, S - 1>(a);
   }
@@ -93,12 +119,12 @@ bool weight_pair(int runs, int run, int vectors) {
 void weight_tile(const WeightTile& a) {
   if (a.runs > 1) {
     if constexpr (kLanes == 16) {
-      if (a.run == 5) return weight_tile_of<1, 5, 5>(a);
-      if (a.vectors == 2) return weight_tile_of<2, 3, 3>(a);
+      if (a.run == 5) return weight_runs<1, 5, 5>(a);
+      if (a.vectors == 2) return weight_runs<2, 3, 3>(a);
     } else {
-      if (a.run == 5) return weight_tile_of<1, 2, 5>(a);
+      if (a.run == 5) return weight_runs<1, 2, 5>(a);
     }
-    return weight_tile_of<1, 3, 3>(a);
+    return weight_runs<1, 3, 3>(a);
   }
   switch (a.vectors) {
     case 1:
