@@ -8,6 +8,7 @@
 // share a few sets of them.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "backends/simd/conv_weights.hpp"
@@ -21,7 +22,6 @@ namespace {
 constexpr std::int64_t kStripPixels = 512;
 constexpr std::int64_t kFewest = 16;           // channels
 constexpr std::int64_t kDirectChannels = 256;  // of a 1 x 1 layer
-constexpr std::int64_t kProduct = 1 << 16;     // weights that make packing for a product cheap
 
 /// Neighbouring taps of a row of the kernel, for the output columns where all lie inside the image.
 struct Taps {
@@ -40,6 +40,7 @@ struct Layer {
   std::int64_t width, height, padded_c, k;  // k: elements of one row of sums
   std::int64_t strip_rows, images;
   bool x_direct, dy_direct;  // read where it lies: narrow, or used too few times to pay for a copy
+  bool transposed;           // x and dy have changed places: sums are [C][O]
   std::vector<Taps> taps;    // of each row of the kernel
 
   std::int64_t x_pixel() const { return x_direct ? c : width; }
@@ -232,11 +233,11 @@ void run_block(const Layer& l, const Kernels& kernels, Range samples, int slice,
   }
 }
 
-/// Whether the layer is taken as a product over pixels: 1 x 1 of many channels without padding,
-/// rows of input pixels evenly apart.
+/// Whether the layer is taken as a product over pixels, which packs for less: 1 x 1 of channels too
+/// many to be read where they lie, without padding, rows of input pixels evenly apart.
 bool is_product(const Layer& l) {
-  return l.kh * l.kw == 1 && l.o * l.c >= kProduct && l.g.pad_top == 0 && l.g.pad_left == 0 &&
-         l.h == l.p * l.g.stride_h && (l.q - 1) * l.g.stride_w < l.w;
+  return l.kh * l.kw == 1 && !(l.x_direct && l.dy_direct) && l.g.pad_top == 0 &&
+         l.g.pad_left == 0 && l.h == l.p * l.g.stride_h && (l.q - 1) * l.g.stride_w < l.w;
 }
 
 /// dw of samples [begin, end) as dy^T x.
@@ -265,14 +266,22 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   l.p = dy[1], l.q = dy[2], l.o = dy[3];
   l.kh = dw[1], l.kw = dw[2];
   l.g = args.geometry;
+  // The side of fewer channels is the one of which single elements are read.
+  l.transposed = l.kh * l.kw == 1 && l.g.pad_top == 0 && l.g.pad_left == 0 && l.h == l.p &&
+                 l.w == l.q && l.o > l.c;
+  if (l.transposed) {
+    std::swap(l.x, l.dy);
+    std::swap(l.c, l.o);
+  }
   const std::int64_t all = (l.c + kernels.lanes - 1) / kernels.lanes;
-  const auto vectors = static_cast<int>(std::min<std::int64_t>(kernels.gemm_vectors, all));
-  l.width = static_cast<std::int64_t>(vectors) * kernels.lanes;
+  // Panels of nearly equal width and height: a small one at the end would wait for its few sums.
+  const std::int64_t across = (all + kernels.gemm_vectors - 1) / kernels.gemm_vectors;
+  const std::int64_t vectors = (all + across - 1) / across;
+  l.width = vectors * kernels.lanes;
   const bool follow = l.g.dilation_w == 1 && l.c == l.width;  // taps, in x and in the sums
   const std::int64_t together =
       follow ? std::min<std::int64_t>(kernels.gemm_vectors / vectors, l.kw) : 1;
   l.taps = cut_taps(l, together);
-  // Panels of nearly equal height: a low one at the end would wait for its few sums.
   const std::int64_t most = kernels.tile_rows[vectors * together];
   const std::int64_t panels = (l.o + most - 1) / most;
   l.height = (l.o + panels - 1) / panels;
@@ -287,17 +296,19 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   return l;
 }
 
-/// dw from sums of the same order, without the padding of the channels.
+/// dw from sums of the same order or the transposed one, without the padding of the channels.
 template <typename T>
 void store_gradient(const Layer& l, const double* sums, T* dw, bool accumulate) {
-  const std::int64_t rows = l.o * l.kh * l.kw;
-  parallel_ranges(rows, rows * l.c, 1, [&](Range r) {
+  const std::int64_t columns = l.transposed ? l.o : l.c;
+  const std::int64_t rows = l.transposed ? l.c : l.o * l.kh * l.kw;
+  const std::int64_t row = l.transposed ? 1 : l.padded_c, column = l.transposed ? l.padded_c : 1;
+  parallel_ranges(rows, rows * columns, 1, [&](Range r) {
     for (std::int64_t j = r.begin; j < r.end; ++j) {
-      const double* from = sums + j * l.padded_c;
-      T* to = dw + j * l.c;
-      for (std::int64_t i = 0; i < l.c; ++i)
-        to[i] = accumulate ? static_cast<T>(static_cast<double>(to[i]) + from[i])
-                           : static_cast<T>(from[i]);
+      T* to = dw + j * columns;
+      for (std::int64_t i = 0; i < columns; ++i) {
+        const double sum = sums[j * row + i * column];
+        to[i] = accumulate ? static_cast<T>(static_cast<double>(to[i]) + sum) : static_cast<T>(sum);
+      }
     }
   });
 }
@@ -322,7 +333,7 @@ bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context) {
   const std::int64_t together = std::max(1, threads / slices);  // blocks per round
   const bool product = is_product(l);
   const bool f64 = args.dw.dtype() == core::DType::f64;
-  const bool in_place = f64 && !args.accumulate && l.padded_c == l.c;
+  const bool in_place = f64 && !args.accumulate && l.padded_c == l.c && !l.transposed;
   double* sums = in_place ? args.dw.data<double>() : scratch.get<double>(Use::sums, elements);
   float* partial = scratch.get<float>(Use::partial, together * elements);
   const std::int64_t in_rows = (l.strip_rows - 1) * l.g.stride_h + (l.kh - 1) * l.g.dilation_h + 1;
