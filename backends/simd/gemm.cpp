@@ -14,7 +14,8 @@ namespace isaribi::simd {
 namespace {
 
 constexpr std::int64_t kPanelsPerThread = 4;  // at least, for panels to be handed out
-constexpr std::int64_t kFewPanels = 16;       // per thread: too few to be whole
+constexpr std::int64_t kTilesAhead = 4;
+constexpr std::int64_t kFewPanels = 16;  // per thread: too few to be whole
 
 /// The rows and columns of C of one thread.
 struct Region {
@@ -133,6 +134,7 @@ void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, 
                     const Panel& panel, Fetches& fetches, GemmTile& t) {
   const std::int64_t height =
       block.a || t.pack_b ? plan.height : kernels.tile_rows[panel.width / kernels.lanes];
+  const bool streams = !block.a && p.a.column == 1 && p.n <= plan.width && p.k <= 256;
   for (std::int64_t i = block.rows.begin; i < block.rows.end; i += height) {
     const std::int64_t end = std::min(i + height, block.rows.end);
     t.a = block.a ? block.a + (i - block.rows.begin) / plan.height * panel_a(plan, block.depth)
@@ -140,6 +142,10 @@ void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, 
     t.c = p.c + i * p.c_row + panel.j;
     t.next_c = end < block.rows.end ? t.c + height * p.c_row
                                     : p.c + block.rows.begin * p.c_row + panel.j + panel.count;
+    if (streams) {
+      t.next_a = t.a + kTilesAhead * height * p.a.row;
+      t.next_c = t.c + kTilesAhead * height * p.c_row;
+    }
     t.rows = static_cast<int>(end - i);
     t.ahead = fetches.next();
     kernels.gemm_tile(t);

@@ -195,7 +195,9 @@ struct GemmTile {
   float alpha, beta;
   const float* bias;  ///< [columns], or nullptr
   bool relu;
-  const float* next_c;  ///< C of the tile that comes next, in the same distances; or nullptr
+  const float* next_c;  ///< C of a tile that comes soon, in the same distances; or nullptr
+  const float* next_a;  ///< rows of A, as long as k, that are read soon, in the same distances; or
+                        ///< nullptr. Where k is short, `ahead` is too slow.
   LinesAhead* ahead;    ///< what will be read next, or nullptr: a line per kSteps of k
   /// When not nullptr, c, alpha, bias and relu are not used: sums(i, j) = the sum over k, and with
   /// beta not 0 plus sums(i, j), added in f64, up to whole vectors of columns.

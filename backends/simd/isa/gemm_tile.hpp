@@ -12,32 +12,58 @@ namespace {
 using isaribi::simd::GemmTile;
 using isaribi::simd::LinesAhead;
 
-/// c = act(alpha acc + beta c + bias); beta = 0 does not read c. PART: the last vector is not full.
+/// A vector of a row that may be shorter. PART: the last one is not full.
+template <bool PART, int NV>
+inline vf load_part(const float* row, int v, vmask last) {
+  return PART && v == NV - 1 ? v_load(row + v * kLanes, last) : v_load(row + v * kLanes);
+}
+
+/// c = act(alpha acc + beta c + bias); beta = 0 does not read c. One step after the other on all
+/// registers: a tile of a short k would feel a branch per register.
 template <bool PART, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_store(const GemmTile& t, vf (&acc)[NV][MR]) {
-  const vf alpha = v_set(t.alpha), beta = v_set(t.beta);
   const vmask last = v_first(t.columns - (NV - 1) * kLanes);
-  vf bias[NV];
+  if (t.alpha != 1.0f) {
+    const vf alpha = v_set(t.alpha);
+#pragma GCC unroll 14
+    for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) {
-    bias[v] = !t.bias               ? v_zero()
-              : PART && v == NV - 1 ? v_load(t.bias + v * kLanes, last)
-                                    : v_load(t.bias + v * kLanes);
+      for (int v = 0; v < NV; ++v) acc[v][m] = v_mul(alpha, acc[v][m]);
+    }
+  }
+  if (t.beta != 0.0f) {
+    const vf beta = v_set(t.beta);
+#pragma GCC unroll 14
+    for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v)
+        acc[v][m] = v_fma(beta, load_part<PART, NV>(t.c + m * t.c_row, v, last), acc[v][m]);
+    }
+  }
+  if (t.bias) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      const vf bias = load_part<PART, NV>(t.bias, v, last);
+#pragma GCC unroll 14
+      for (int m = 0; m < MR; ++m) acc[v][m] = v_add(acc[v][m], bias);
+    }
+  }
+  if (t.relu) {
+#pragma GCC unroll 14
+    for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) acc[v][m] = v_relu(acc[v][m]);
+    }
   }
 #pragma GCC unroll 14
   for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
-      const bool part = PART && v == NV - 1;
       float* p = t.c + m * t.c_row + v * kLanes;
-      vf r = v_mul(alpha, acc[v][m]);
-      if (t.beta != 0.0f) r = v_fma(beta, part ? v_load(p, last) : v_load(p), r);
-      if (t.bias) r = v_add(r, bias[v]);
-      if (t.relu) r = v_relu(r);
-      if (part) {
-        v_store(p, r, last);
+      if (PART && v == NV - 1) {
+        v_store(p, acc[v][m], last);
       } else {
-        v_store(p, r);
+        v_store(p, acc[v][m]);
       }
     }
   }
@@ -83,13 +109,17 @@ inline const float* lines_ahead(LinesAhead* ahead, ptrdiff_t count) {
 template <class AStep, class BStep, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_multiply(const GemmTile& t, ptrdiff_t a_row, AStep a_step,
                                                  BStep b_step, vf (&acc)[NV][MR]) {
-  const float *a = t.a, *b = t.b, *c = t.next_c;
+  const float *a = t.a, *b = t.b, *c = t.next_c, *soon = t.next_a;
   const ptrdiff_t piece = c ? t.k / MR / kSteps * kSteps : 0;
   ptrdiff_t left = t.k;
 #pragma GCC unroll 1
   for (int m = c ? MR - 1 : 0; m >= 0; --m, left -= piece, c += t.c_row) {
     if (c) {
       for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + v, 1);
+    }
+    if (soon) {
+      for (ptrdiff_t k = 0; k < t.k; k += 16) __builtin_prefetch(soon + k);
+      soon += a_row;
     }
     const ptrdiff_t depth = m > 0 ? piece : left;
     const float* ahead = lines_ahead(t.ahead, depth / kSteps);
