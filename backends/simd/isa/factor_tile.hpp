@@ -11,14 +11,15 @@ namespace {
 
 using isaribi::simd::FactorTile;
 
-/// acc += a b^T for one pixel.
-template <int NV, int R>
+/// acc += a b^T for one pixel. PART: the last vector is not full; a masked load takes the place of
+/// an FMA.
+template <bool PART, int NV, int R>
 inline void factor_pixel(const float* a, const float* const (&b)[NV], ptrdiff_t at, vmask last,
                          vf (&acc)[R][NV]) {
   vf right[NV];
 #pragma GCC unroll 4
-  for (int v = 0; v < NV - 1; ++v) right[v] = v_load(b[v] + at);
-  right[NV - 1] = v_load(b[NV - 1] + at, last);
+  for (int v = 0; v < NV; ++v)
+    right[v] = PART && v == NV - 1 ? v_load(b[v] + at, last) : v_load(b[v] + at);
 #pragma GCC unroll 14
   for (int m = 0; m < R; ++m) {
     const vf left = v_set(a[m]);
@@ -27,7 +28,7 @@ inline void factor_pixel(const float* a, const float* const (&b)[NV], ptrdiff_t 
   }
 }
 
-template <int NV, int R>
+template <bool PART, int NV, int R>
 void factor_tile_of(const FactorTile& t) {
   // Small tiles sum neighbouring pixels apart: a fused multiply-add waits for the one before it.
   constexpr int kChains = NV * R <= 3 ? 4 : NV * R <= 6 ? 2 : 1;
@@ -53,9 +54,10 @@ void factor_tile_of(const FactorTile& t) {
       for (; k + kChains <= n; k += kChains) {
 #pragma GCC unroll 4
         for (int c = 0; c < kChains; ++c, a += a_step, at += b_step)
-          factor_pixel<NV, R>(a, b0, at, last, acc[c]);
+          factor_pixel<PART, NV, R>(a, b0, at, last, acc[c]);
       }
-      for (; k < n; ++k, a += a_step, at += b_step) factor_pixel<NV, R>(a, b0, at, last, acc[0]);
+      for (; k < n; ++k, a += a_step, at += b_step)
+        factor_pixel<PART, NV, R>(a, b0, at, last, acc[0]);
     }
   }
 #pragma GCC unroll 14
@@ -75,7 +77,7 @@ void factor_tile_of(const FactorTile& t) {
 template <int NV, int R>
 inline void factor_rows(const FactorTile& t) {
   if (t.rows == R) {
-    factor_tile_of<NV, R>(t);
+    t.last == kLanes ? factor_tile_of<false, NV, R>(t) : factor_tile_of<true, NV, R>(t);
   } else if constexpr (R > 1) {
     factor_rows<NV, R - 1>(t);
   }
