@@ -104,24 +104,33 @@ inline const float* lines_ahead(LinesAhead* ahead, ptrdiff_t count) {
   return from;
 }
 
+/// Brings `rows` rows of the C and the A that come soon to L1.
+template <int NV>
+[[gnu::always_inline]] inline void fetch_rows(const GemmTile& t, int rows, ptrdiff_t a_row,
+                                              const float*& c, const float*& a) {
+  for (int r = 0; r < rows; ++r, c += t.c_row) {
+    for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + v, 1);
+  }
+  if (!a) return;
+  for (int r = 0; r < rows; ++r, a += a_row) {
+    for (ptrdiff_t k = 0; k < t.k; k += 16) __builtin_prefetch(a + k);
+  }
+}
+
 /// The sum over k, cut into a piece per row: each piece brings a row of the next tile's C to L1,
-/// since all rows at once would take the buffers that the loads of B need.
+/// since all rows at once would take the buffers that the loads of B need. A sum too short for
+/// pieces of a turn is one piece: to begin one takes a few cycles, too.
 template <class AStep, class BStep, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_multiply(const GemmTile& t, ptrdiff_t a_row, AStep a_step,
                                                  BStep b_step, vf (&acc)[NV][MR]) {
   const float *a = t.a, *b = t.b, *c = t.next_c, *soon = t.next_a;
-  const ptrdiff_t piece = c ? t.k / MR / kSteps * kSteps : 0;
+  const int pieces = c && t.k >= MR * kSteps ? MR : 1, rows = c ? MR / pieces : 0;
+  const ptrdiff_t piece = t.k / pieces / kSteps * kSteps;
   ptrdiff_t left = t.k;
 #pragma GCC unroll 1
-  for (int m = c ? MR - 1 : 0; m >= 0; --m, left -= piece, c += t.c_row) {
-    if (c) {
-      for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + v, 1);
-    }
-    if (soon) {
-      for (ptrdiff_t k = 0; k < t.k; k += 16) __builtin_prefetch(soon + k);
-      soon += a_row;
-    }
-    const ptrdiff_t depth = m > 0 ? piece : left;
+  for (int p = pieces - 1; p >= 0; --p, left -= piece) {
+    fetch_rows<NV>(t, rows, a_row, c, soon);
+    const ptrdiff_t depth = p > 0 ? piece : left;
     const float* ahead = lines_ahead(t.ahead, depth / kSteps);
     const ptrdiff_t line = ahead ? t.ahead->row : 0;
     if (!ahead) ahead = b;
