@@ -267,8 +267,8 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   l.kh = dw[1], l.kw = dw[2];
   l.g = args.geometry;
   // The side of fewer channels is the one of which single elements are read.
-  l.transposed = l.kh * l.kw == 1 && l.g.pad_top == 0 && l.g.pad_left == 0 && l.h == l.p &&
-                 l.w == l.q && l.o > l.c;
+  l.transposed = l.kh * l.kw == 1 && l.g.stride_h == 1 && l.g.stride_w == 1 && l.g.pad_top == 0 &&
+                 l.g.pad_left == 0 && l.h == l.p && l.w == l.q && l.o > l.c;
   if (l.transposed) {
     std::swap(l.x, l.dy);
     std::swap(l.c, l.o);
@@ -279,8 +279,8 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   const std::int64_t vectors = (all + across - 1) / across;
   l.width = vectors * kernels.lanes;
   const bool follow = l.g.dilation_w == 1 && l.c == l.width;  // taps, in x and in the sums
-  const std::int64_t together =
-      follow ? std::min<std::int64_t>(kernels.gemm_vectors / vectors, l.kw) : 1;
+  const std::int64_t fit = follow ? kernels.gemm_vectors / vectors : 1;
+  const std::int64_t groups = (l.kw + fit - 1) / fit, together = (l.kw + groups - 1) / groups;
   l.taps = cut_taps(l, together);
   const std::int64_t most = kernels.tile_rows[vectors * together];
   const std::int64_t panels = (l.o + most - 1) / most;
