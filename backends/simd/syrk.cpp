@@ -213,7 +213,7 @@ void run_job(const Product& p, const Kernels& kernels, const Plan& plan, Scratch
   const int thread = omp_get_thread_num();
   const std::int64_t count = (job.rows.end + plan.width - 1) / plan.width;
   Panels panels{};
-  const bool aligned = p.n % kLine == 0 || kernels.lanes == kLine;  // narrow vectors would straddle
+  const bool aligned = p.n % kLine == 0;  // else vectors would straddle
   if (p.a.row == 1 && p.n <= kDirectColumns && aligned) {
     panels.first_packed = job.rows.end == p.n ? p.n / plan.width : count;
     panels.direct_step = p.a.column;
