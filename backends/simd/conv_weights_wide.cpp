@@ -20,6 +20,8 @@ namespace {
 
 // Pixels of a strip decide where sums are cut: the same on every machine.
 constexpr std::int64_t kStripPixels = 512;
+constexpr std::int64_t kLine = 16;             // elements of a cache line
+constexpr std::int64_t kMostLines = 8;         // fetched per turn
 constexpr std::int64_t kFewest = 16;           // channels
 constexpr std::int64_t kDirectChannels = 256;  // of a 1 x 1 layer
 
@@ -39,6 +41,7 @@ struct Layer {
   api::ConvGeometry g;
   std::int64_t width, height, padded_c, k;  // k: elements of one row of sums
   std::int64_t strip_rows, images;
+  std::int64_t lines_ahead;  // fetched per turn of a tile, for all tiles to fetch the next strip
   bool x_direct, dy_direct;  // read where it lies: narrow, or used too few times to pay for a copy
   bool transposed;           // x and dy have changed places: sums are [C][O]
   std::vector<Taps> taps;    // of each row of the kernel
@@ -75,7 +78,7 @@ struct Ahead {
     }
     if (at >= end) return nullptr;
     const float* taken = at;
-    at += std::min(16 * lines, end - at);
+    at += std::min(kLine * lines, end - at);
     return taken;
   }
 };
@@ -206,7 +209,8 @@ void add_taps(const Layer& l, const Kernels& kernels, const Strip& s, std::int64
   t.vectors = (t.channels + kernels.lanes - 1) / kernels.lanes;
   t.acc = acc + o * l.k + (r * l.kw + taps.first) * l.padded_c + c;
   t.acc_step = l.k;
-  t.ahead = ahead.take(t.images * t.pixels / kSteps);
+  t.ahead_lines = static_cast<int>(l.lines_ahead);
+  t.ahead = ahead.take(t.images * (t.pixels / kSteps) * l.lines_ahead);
   kernels.weight_tile(t);
 }
 
@@ -293,6 +297,10 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   l.x_direct = l.c <= l.width || (l.kh * l.kw == 1 && l.c <= kDirectChannels);
   l.dy_direct = l.kh * l.kw == 1 && l.o <= kDirectChannels;
   l.images = std::clamp<std::int64_t>(kStripPixels / pixels, 1, api::kSampleBlock);
+  const std::int64_t tiles = across * panels * l.kh * std::ssize(l.taps);
+  const std::int64_t turns = std::max<std::int64_t>(1, tiles * l.strip_rows * l.q / kSteps);
+  const std::int64_t lines = l.strip_rows * (l.q * l.o + l.g.stride_h * l.w * l.c) / kLine;
+  l.lines_ahead = std::clamp<std::int64_t>((lines + turns - 1) / turns, 1, kMostLines);
   return l;
 }
 

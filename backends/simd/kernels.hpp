@@ -62,7 +62,9 @@ struct WeightTile {
   ptrdiff_t acc_run, acc_step;
   int runs, run;  ///< (1, 1..tile_rows) or a pair listed in weight_pair
   int vectors, channels;
-  const float* ahead;  ///< what will be read next: from here a line per kSteps pixels, or nullptr
+  /// What will be read next, or nullptr: from here `ahead_lines` lines per kSteps pixels.
+  const float* ahead;
+  int ahead_lines;
 };
 
 /// Depthwise: tap (r, s) of output pixel (p, q) reads row top + p step_h + r row_step and column

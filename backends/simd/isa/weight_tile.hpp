@@ -35,6 +35,35 @@ template <bool PART, int NV, int R, int S>
   }
 }
 
+/// The sums over all pixels. MANY: more than one line is fetched per turn, a loop that others would
+/// feel.
+template <bool MANY, bool PART, int NV, int R, int S>
+[[gnu::always_inline]] inline void weight_pixels(const WeightTile& a, vf (&acc)[R][S][NV]) {
+  const vmask last = v_first(a.channels - (NV - 1) * kLanes);
+  const ptrdiff_t run_step = a.run_step;
+  const float* ahead = a.ahead ? a.ahead : a.dy;
+  const ptrdiff_t line = a.ahead ? 16 : 0;
+  for (ptrdiff_t n = 0; n < a.images; ++n) {
+    const float *x = a.x + n * a.x_image, *dy = a.dy + n * a.dy_image;
+    const WeightPixel* at = a.at;
+    ptrdiff_t left = a.pixels;
+    for (; left >= kSteps; left -= kSteps, at += kSteps, ahead += line) {
+#pragma GCC unroll 1
+      for (int i = MANY ? a.ahead_lines : 1; i > 1; --i, ahead += line)
+        __builtin_prefetch(ahead, 0, 2);
+      __builtin_prefetch(ahead, 0, 2);
+#pragma GCC unroll 4
+      for (int u = 0; u < kSteps; ++u) {
+        weight_step<PART>(dy + at[u].dy, last, x + at[u].x, run_step, acc);
+        // With all sixteen registers in use the compiler would spill what it loads for later steps.
+        if constexpr (kLanes == 8) asm volatile("" ::: "memory");
+      }
+    }
+#pragma GCC unroll 1
+    for (; left > 0; --left, ++at) weight_step<PART>(dy + at->dy, last, x + at->x, run_step, acc);
+  }
+}
+
 template <bool PART, int NV, int R, int S>
 void weight_tile_of(const WeightTile& a) {
   vf acc[R][S][NV];
@@ -55,25 +84,10 @@ void weight_tile_of(const WeightTile& a) {
         __builtin_prefetch(a.acc + r * a.acc_run + s * a.acc_step + v, 1);
     }
   }
-  const vmask last = v_first(a.channels - (NV - 1) * kLanes);
-  const ptrdiff_t run_step = a.run_step;
-  const float* ahead = a.ahead ? a.ahead : a.dy;
-  const ptrdiff_t line = a.ahead ? 16 : 0;
-  for (ptrdiff_t n = 0; n < a.images; ++n) {
-    const float *x = a.x + n * a.x_image, *dy = a.dy + n * a.dy_image;
-    const WeightPixel* at = a.at;
-    ptrdiff_t left = a.pixels;
-    for (; left >= kSteps; left -= kSteps, at += kSteps, ahead += line) {
-      __builtin_prefetch(ahead, 0, 2);
-#pragma GCC unroll 4
-      for (int u = 0; u < kSteps; ++u) {
-        weight_step<PART>(dy + at[u].dy, last, x + at[u].x, run_step, acc);
-        // With all sixteen registers in use the compiler would spill what it loads for later steps.
-        if constexpr (kLanes == 8) asm volatile("" ::: "memory");
-      }
-    }
-#pragma GCC unroll 1
-    for (; left > 0; --left, ++at) weight_step<PART>(dy + at->dy, last, x + at->x, run_step, acc);
+  if (a.ahead && a.ahead_lines > 1) {
+    weight_pixels<true, PART>(a, acc);
+  } else {
+    weight_pixels<false, PART>(a, acc);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
