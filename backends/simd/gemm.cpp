@@ -14,8 +14,9 @@ namespace isaribi::simd {
 namespace {
 
 constexpr std::int64_t kPanelsPerThread = 4;  // at least, for panels to be handed out
-constexpr std::int64_t kTilesAhead = 4;
-constexpr std::int64_t kFewPanels = 16;  // per thread: too few to be whole
+constexpr std::int64_t kShortSum = 256;       // A is read faster than fetched by steps of k
+constexpr std::int64_t kTilesAhead = 4;       // fetched then
+constexpr std::int64_t kFewPanels = 16;       // per thread: too few to be whole
 
 /// The rows and columns of C of one thread.
 struct Region {
@@ -134,7 +135,7 @@ void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, 
                     const Panel& panel, Fetches& fetches, GemmTile& t) {
   const std::int64_t height =
       block.a || t.pack_b ? plan.height : kernels.tile_rows[panel.width / kernels.lanes];
-  const bool streams = !block.a && p.a.column == 1 && p.n <= plan.width && p.k <= 256;
+  const bool streams = !block.a && p.a.column == 1 && p.n <= plan.width && p.k <= kShortSum;
   for (std::int64_t i = block.rows.begin; i < block.rows.end; i += height) {
     const std::int64_t end = std::min(i + height, block.rows.end);
     t.a = block.a ? block.a + (i - block.rows.begin) / plan.height * panel_a(plan, block.depth)
