@@ -82,18 +82,6 @@ void cut_pieces(const Kernels& kernels, const Weights& w, std::int64_t kh, std::
   }
 }
 
-void list_pixels(Weights& w, Scratch& scratch) {
-  auto* at = scratch.get<WeightPixel>(Use::channels, w.strip_rows * w.q);
-  w.pixels = at;
-  const ConvWork& work = w.work;
-  for (std::int64_t row = 0; row < w.strip_rows; ++row) {
-    for (std::int64_t column = 0; column < w.q; ++column)
-      *at++ = {static_cast<int>((row * work.in_step_h * work.padded_w() + column * work.in_step_w) *
-                                work.c),
-               static_cast<int>((row * w.q + column) * w.o)};
-  }
-}
-
 /// Adds the gradient of one strip of images [n, n + images) to acc, tiles slice, slice + slices..
 void run_strip(const Kernels& kernels, const Weights& w, const std::vector<Piece>& pieces,
                const float* x, std::int64_t x_image, std::int64_t n, std::int64_t images,
@@ -174,6 +162,16 @@ void store_gradient(const Weights& w, const double* sums, T* dw, bool accumulate
 
 }  // namespace
 
+WeightPixel* list_pixels(std::int64_t rows, std::int64_t columns, PixelSteps x, PixelSteps dy,
+                         WeightPixel* at) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t column = 0; column < columns; ++column)
+      *at++ = {static_cast<int>(row * x.row + column * x.pixel),
+               static_cast<int>(row * dy.row + column * dy.pixel)};
+  }
+  return at;
+}
+
 void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   const core::Shape &x = args.x.shape(), &dw = args.dw.shape(), &dy = args.dy.shape();
   const api::ConvGeometry& g = args.geometry;
@@ -213,7 +211,9 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   w.images = w.strip_rows >= w.p ? std::clamp<std::int64_t>(fit / w.p, 1, api::kSampleBlock) : 1;
   w.in_rows = (w.strip_rows - 1) * g.stride_h + (dw[1] - 1) * g.dilation_h + 1;
 
-  list_pixels(w, scratch);
+  auto* pixels = scratch.get<WeightPixel>(Use::channels, w.strip_rows * w.q);
+  list_pixels(w.strip_rows, w.q, {in_row, g.stride_w * k.c}, {out_row, w.o}, pixels);
+  w.pixels = pixels;
   std::vector<Piece> pieces;
   cut_pieces(kernels, w, dw[1], dw[2], g, pieces);
 

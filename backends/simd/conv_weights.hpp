@@ -5,8 +5,18 @@
 
 #include "backends/api/conv.hpp"
 #include "backends/simd/context.hpp"
+#include "backends/simd/kernels.hpp"
 
 namespace isaribi::simd {
+
+/// Elements from one row of pixels to the next, and from pixel to pixel.
+struct PixelSteps {
+  std::int64_t row, pixel;
+};
+
+/// Lists rows x columns pixels for weight_tile from `at` on; returns where the list ends.
+WeightPixel* list_pixels(std::int64_t rows, std::int64_t columns, PixelSteps x, PixelSteps dy,
+                         WeightPixel* at);
 
 /// dw of a layer with many channels on both sides; false where it does not apply.
 /// conv_weights_wide.cpp

@@ -2,7 +2,8 @@
 // Weight gradients of layers with many channels. The vectors of a tile run along the input channels
 // and its rows along the output channels, so that sums lie as dw does, [O][tap][C]; only the pixels
 // that a tap meets inside the image are visited, so that nothing is padded. Of few channels,
-// neighbouring taps are taken together where all of them lie inside. Images are taken in
+// neighbouring taps are taken together where all of them lie inside; of 1 x 1 layers with more
+// outputs than inputs the two change places. Images are taken in
 // strips of some hundred pixels: dy in panels of a tile's rows, x in panels of a tile's columns
 // (where it is wider), both laid for the caches: a stride of a power of two would make all pixels
 // share a few sets of them.
@@ -134,7 +135,7 @@ std::vector<Taps> cut_taps(const Layer& l, std::int64_t together) {
 }
 
 /// Lists the pixels of all taps, once for those of as many columns.
-void list_pixels(Layer& l, Scratch& scratch) {
+void list_taps(Layer& l, Scratch& scratch) {
   const std::int64_t most = l.strip_rows * l.q;
   auto* at = scratch.get<WeightPixel>(Use::channels, most * std::ssize(l.taps));
   for (Taps& taps : l.taps) {
@@ -146,12 +147,9 @@ void list_pixels(Layer& l, Scratch& scratch) {
       continue;
     }
     taps.pixels = at;
-    for (std::int64_t row = 0; row < l.strip_rows; ++row) {
-      for (std::int64_t column = 0; column < taps.width(); ++column)
-        *at++ = {
-            static_cast<int>((row * l.q + column) * l.dy_pixel()),
-            static_cast<int>((row * l.g.stride_h * l.w + column * l.g.stride_w) * l.x_pixel())};
-    }
+    // The tile's single elements are those of dy here.
+    at = list_pixels(l.strip_rows, taps.width(), {l.q * l.dy_pixel(), l.dy_pixel()},
+                     {l.g.stride_h * l.w * l.x_pixel(), l.g.stride_w * l.x_pixel()}, at);
   }
 }
 
@@ -331,7 +329,7 @@ bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context) {
   if (args.geometry.groups != 1 || in < kFewest || out < kFewest || !many) return false;
   Layer l = layer_of(args, kernels);
   Scratch& scratch = context.ready();
-  list_pixels(l, scratch);
+  list_taps(l, scratch);
   const std::int64_t elements = l.o * l.k;
   const std::int64_t blocks = (l.n + api::kSampleBlock - 1) / api::kSampleBlock;
   const std::int64_t panels = (l.o + l.height - 1) / l.height;

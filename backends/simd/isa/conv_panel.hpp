@@ -13,48 +13,21 @@ namespace {
 using isaribi::simd::ConvPanel;
 using isaribi::simd::GatherRow;
 
-/// Adds what is asked for and stores one tile, one step after the other on all registers. PART: the
-/// last vector is not full.
+/// Adds what is asked for and stores one tile. PART: the last vector is not full.
 template <int NV, int MR, bool PART>
 inline void store_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
   const vmask last = v_first(a.channels - (NV - 1) * kLanes);
-  if (a.bias) {
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      const vf bias = v_load(a.bias + v * kLanes);
-#pragma GCC unroll 14
-      for (int m = 0; m < MR; ++m) acc[v][m] = v_add(acc[v][m], bias);
-    }
-  }
+  if (a.bias) add_bias<false>(a.bias, last, acc);
   if (a.accumulate) {
 #pragma GCC unroll 14
     for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) {
-        const float* p = y + m * a.y_pixel + v * kLanes;
-        acc[v][m] = v_add(acc[v][m], PART && v == NV - 1 ? v_load(p, last) : v_load(p));
-      }
+      for (int v = 0; v < NV; ++v)
+        acc[v][m] = v_add(acc[v][m], load_part<PART, NV>(y + m * a.y_pixel, v, last));
     }
   }
-  if (a.relu) {
-#pragma GCC unroll 14
-    for (int m = 0; m < MR; ++m) {
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) acc[v][m] = v_relu(acc[v][m]);
-    }
-  }
-#pragma GCC unroll 14
-  for (int m = 0; m < MR; ++m) {
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      float* p = y + m * a.y_pixel + v * kLanes;
-      if (PART && v == NV - 1) {
-        v_store(p, acc[v][m], last);
-      } else {
-        v_store(p, acc[v][m]);
-      }
-    }
-  }
+  if (a.relu) relu_rows(acc);
+  store_rows<PART>(y, a.y_pixel, last, acc);
 }
 
 template <int NV, int MR>

@@ -12,14 +12,7 @@ namespace {
 using isaribi::simd::GemmTile;
 using isaribi::simd::LinesAhead;
 
-/// A vector of a row that may be shorter. PART: the last one is not full.
-template <bool PART, int NV>
-inline vf load_part(const float* row, int v, vmask last) {
-  return PART && v == NV - 1 ? v_load(row + v * kLanes, last) : v_load(row + v * kLanes);
-}
-
-/// c = act(alpha acc + beta c + bias); beta = 0 does not read c. One step after the other on all
-/// registers: a tile of a short k would feel a branch per register.
+/// c = act(alpha acc + beta c + bias); beta = 0 does not read c.
 template <bool PART, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_store(const GemmTile& t, vf (&acc)[NV][MR]) {
   const vmask last = v_first(t.columns - (NV - 1) * kLanes);
@@ -40,33 +33,9 @@ template <bool PART, int NV, int MR>
         acc[v][m] = v_fma(beta, load_part<PART, NV>(t.c + m * t.c_row, v, last), acc[v][m]);
     }
   }
-  if (t.bias) {
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      const vf bias = load_part<PART, NV>(t.bias, v, last);
-#pragma GCC unroll 14
-      for (int m = 0; m < MR; ++m) acc[v][m] = v_add(acc[v][m], bias);
-    }
-  }
-  if (t.relu) {
-#pragma GCC unroll 14
-    for (int m = 0; m < MR; ++m) {
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) acc[v][m] = v_relu(acc[v][m]);
-    }
-  }
-#pragma GCC unroll 14
-  for (int m = 0; m < MR; ++m) {
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      float* p = t.c + m * t.c_row + v * kLanes;
-      if (PART && v == NV - 1) {
-        v_store(p, acc[v][m], last);
-      } else {
-        v_store(p, acc[v][m]);
-      }
-    }
-  }
+  if (t.bias) add_bias<PART>(t.bias, last, acc);
+  if (t.relu) relu_rows(acc);
+  store_rows<PART>(t.c, t.c_row, last, acc);
 }
 
 /// sums = acc + beta sums, in f64. By way of L1: widening what is loaded costs one instruction,

@@ -75,4 +75,50 @@ template <int NV, int MR>
   }
 }
 
+/// A vector of a row that may be shorter. PART: the last one is not full.
+template <bool PART, int NV>
+[[gnu::always_inline]] inline vf load_part(const float* row, int v, vmask last) {
+  return PART && v == NV - 1 ? v_load(row + v * kLanes, last) : v_load(row + v * kLanes);
+}
+
+// What ends a tile is done one step after the other on all registers: a tile of a short sum would
+// feel a branch per register.
+
+template <bool PART, int NV, int MR>
+[[gnu::always_inline]] inline void add_bias(const float* bias, vmask last, vf (&acc)[NV][MR]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) {
+    const vf b = load_part<PART, NV>(bias, v, last);
+#pragma GCC unroll 14
+    for (int m = 0; m < MR; ++m) acc[v][m] = v_add(acc[v][m], b);
+  }
+}
+
+template <int NV, int MR>
+[[gnu::always_inline]] inline void relu_rows(vf (&acc)[NV][MR]) {
+#pragma GCC unroll 14
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) acc[v][m] = v_relu(acc[v][m]);
+  }
+}
+
+/// Rows `row` elements apart.
+template <bool PART, int NV, int MR>
+[[gnu::always_inline]] inline void store_rows(float* to, ptrdiff_t row, vmask last,
+                                              vf (&acc)[NV][MR]) {
+#pragma GCC unroll 14
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      float* p = to + m * row + v * kLanes;
+      if (PART && v == NV - 1) {
+        v_store(p, acc[v][m], last);
+      } else {
+        v_store(p, acc[v][m]);
+      }
+    }
+  }
+}
+
 }  // namespace
