@@ -106,6 +106,27 @@ Case gemm_case(const std::string& name, const Arguments& a, api::Backend& b) {
   return c;
 }
 
+/// A layer with a bias: its gradients are gathered, its directions written apart.
+Case kronecker_case(const Arguments& a, api::Backend& b) {
+  const std::int64_t m = a.integer("m"), n = a.integer("n");
+  api::KroneckerProduct p{.left = noise(b, {m, m}),
+                          .x = b.make({m, n}, DType::f32),
+                          .right = noise(b, {n, n}),
+                          .half = b.make({m, n}, DType::f32),
+                          .y = b.make({m, n}, DType::f32)};
+  p.gather.y = p.x;
+  for (const std::int64_t width : {n - 1, std::int64_t{1}}) {
+    p.parts.push_back(b.make({m, width}, DType::f32));
+    p.gather.parts.push_back(b.make({m, width}, DType::f64));
+    b.elementwise().fill({p.gather.parts.back(), 0.5});
+  }
+  Case c;
+  c.flops = 2.0 * static_cast<double>(m * n) * static_cast<double>(m + n);
+  c.bytes = bytes_of({p.left, p.right, p.parts[0], p.gather.parts[0]});
+  c.run = [products = std::vector{std::move(p)}, &b]() mutable { b.kronecker(products); };
+  return c;
+}
+
 Case linear_case(const std::string& name, const Arguments& a, api::Backend& b) {
   const std::int64_t n = a.integer("n"), i = a.integer("i"), o = a.integer("o");
   const Tensor x = noise(b, {n, i}), w = noise(b, {o, i}), y = noise(b, {n, o});
@@ -208,6 +229,7 @@ double conv_flops(const Shape& x, const Shape& w, const api::ConvGeometry& g) {
 Case make_case(const std::string& name, const Arguments& arguments, api::Backend& backend) {
   if (name == "gemm" || name == "syrk") return gemm_case(name, arguments, backend);
   if (name == "patch_covariance") return factor_case(arguments, backend);
+  if (name == "kronecker") return kronecker_case(arguments, backend);
   if (name.starts_with("conv_")) return conv_case(name, arguments, backend);
   if (name.starts_with("linear_")) return linear_case(name, arguments, backend);
   if (name.starts_with("batch_norm_") || name == "add_relu") {
