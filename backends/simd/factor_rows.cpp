@@ -34,16 +34,18 @@ struct Panel {
   std::int64_t step, begin, columns;
 };
 
-/// The sums of `rows` rows of which the first is at `left`, `left_step` from sample to sample.
+/// The sums of `rows` rows, of which the first is at `left`, `left_step` from sample to sample, and
+/// of the first `columns` columns of a panel.
 void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, const float* left,
-              std::int64_t left_step, std::int64_t rows, std::int64_t row, double* sums) {
+              std::int64_t left_step, std::int64_t rows, std::int64_t columns, std::int64_t row,
+              double* sums) {
   if (f.n == 0) std::fill_n(sums, rows * row, 0.0);
   GemmTile t{};
   t.a_row = 1;
   t.a_step = left_step;
   t.b_step = panel.step;
   t.rows = static_cast<int>(rows);
-  t.columns = static_cast<int>(panel.columns);
+  t.columns = static_cast<int>(columns);
   t.sums = sums;
   t.sums_row = row;
   for (std::int64_t begin = 0; begin < f.n; begin += api::kSampleBlock) {
@@ -55,10 +57,14 @@ void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, c
   }
 }
 
-template <typename T>
-void store_row(const RowsFactor& f, const double* sums, std::int64_t count, T* to) {
-  for (std::int64_t c = 0; c < count; ++c)
-    to[c] = static_cast<T>((f.accumulate ? static_cast<double>(to[c]) : 0.0) + f.scale * sums[c]);
+/// to = (to +) scale sums.
+void store_row(const RowsFactor& f, const Kernels& kernels, const double* sums, std::int64_t count,
+               float* to) {
+  kernels.narrow_scaled(sums, f.scale, to, count, f.accumulate);
+}
+void store_row(const RowsFactor& f, const Kernels&, const double* sums, std::int64_t count,
+               double* to) {
+  for (std::int64_t c = 0; c < count; ++c) to[c] = (f.accumulate ? to[c] : 0.0) + f.scale * sums[c];
 }
 
 std::int64_t row_begin(std::int64_t row) {
@@ -71,15 +77,16 @@ void run_panel(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles, 
                Range strips, double* sums, T* a) {
   for (std::int64_t strip = strips.begin; strip < strips.end; ++strip) {
     const std::int64_t first = strip * tiles.height, end = std::min(first + tiles.height, f.in);
-    sum_tile(f, kernels, panel, f.x + first, f.in, end - first, tiles.width, sums);
+    const std::int64_t columns = std::min(panel.columns, end - panel.begin);
+    sum_tile(f, kernels, panel, f.x + first, f.in, end - first, columns, tiles.width, sums);
     for (std::int64_t row = std::max(first, panel.begin); row < end; ++row)
-      store_row(f, sums + (row - first) * tiles.width,
+      store_row(f, kernels, sums + (row - first) * tiles.width,
                 std::min(panel.columns, row + 1 - panel.begin), a + row_begin(row) + panel.begin);
   }
   if (!f.bias || strips.end < tiles.strips) return;
   static const float one = 1.0f;
-  sum_tile(f, kernels, panel, &one, 0, 1, tiles.width, sums);
-  store_row(f, sums, panel.columns, a + row_begin(f.in) + panel.begin);
+  sum_tile(f, kernels, panel, &one, 0, 1, panel.columns, tiles.width, sums);
+  store_row(f, kernels, sums, panel.columns, a + row_begin(f.in) + panel.begin);
 }
 
 /// Panel `index`; where it needs a copy, that is made at `copy`.
@@ -117,7 +124,7 @@ void run_rows(const RowsFactor& f, T* a, Context& context) {
     });
   }
   const auto samples = static_cast<double>(f.n);
-  if (f.bias) store_row(f, &samples, 1, a + row_begin(f.in) + f.in);
+  if (f.bias) store_row(f, kernels, &samples, 1, a + row_begin(f.in) + f.in);
 }
 
 template void run_rows(const RowsFactor&, float*, Context&);

@@ -330,13 +330,15 @@ struct Kernels {
   /// y = g32 or g64, whichever is not nullptr, + scale addend, if there is one.
   void (*narrow_add)(const float* g32, const double* g64, float scale, const float* addend,
                      float* y, ptrdiff_t n);
+  /// y = scale x, or y += scale x, in f64 and then rounded.
+  void (*narrow_scaled)(const double* x, double scale, float* y, ptrdiff_t n, bool add);
   /// y = x, or y += x, in f64.
   void (*add_in_double)(const float* x, double* y, ptrdiff_t n, bool add);
   void (*fill)(float value, float* y, ptrdiff_t n);
   double (*dot)(const float* a, const float* b, ptrdiff_t n);  ///< f64 inside
-  /// sum a o b over `rows` rows of up to `lanes` columns, f64 inside
-  double (*dot_columns)(const float* a, ptrdiff_t a_row, const float* b, ptrdiff_t b_row,
-                        ptrdiff_t rows, ptrdiff_t columns);
+  /// sums[v] += sum a o b over `rows` rows of the v-th `lanes` columns, f64 inside
+  void (*dot_columns)(const float* a, ptrdiff_t a_row, const float* b, ptrdiff_t b_row,
+                      ptrdiff_t rows, ptrdiff_t columns, double* sums);
   void (*sgd)(const Sgd&);
   void (*adam)(const Adam&);
 

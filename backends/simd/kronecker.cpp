@@ -72,11 +72,10 @@ void add_inner(const Layer& layer, const Columns& columns, const Kernels& kernel
   const KroneckerProduct& p = *layer.product;
   const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1], lanes = kernels.lanes;
   const auto [begin, end] = columns.range;
-  for (std::int64_t j = begin, next; j < end; j = next) {
-    next = std::min(end, (j / lanes + 1) * lanes);
-    layer.inner[j / lanes] += kernels.dot_columns(p.x.data<float>() + j, n, columns.y + j - begin,
-                                                  columns.row, m, next - j);
-  }
+  const std::int64_t whole = std::min(end, round_up(begin, lanes));  // where a vector begins
+  for (const Range& r : {Range{begin, whole}, Range{whole, end}})
+    kernels.dot_columns(p.x.data<float>() + r.begin, n, columns.y + r.begin - begin, columns.row, m,
+                        r.end - r.begin, layer.inner + r.begin / lanes);
 }
 
 void gather(const KroneckerProduct& p, Range rows, Context& context) {

@@ -38,9 +38,9 @@ template <bool PART, int NV, int MR>
   store_rows<PART>(t.c, t.c_row, last, acc);
 }
 
-/// sums = acc + beta sums, in f64. By way of L1: widening what is loaded costs one instruction,
-/// widening half a register two.
-template <int NV, int MR>
+/// sums = acc, or with ADD sums += acc, in f64. By way of L1: widening what is loaded costs one
+/// instruction, widening half a register two.
+template <bool ADD, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_add_sums(const GemmTile& t, vf (&acc)[NV][MR]) {
   alignas(64) float row[NV * kLanes * MR];
 #pragma GCC unroll 14
@@ -56,7 +56,7 @@ template <int NV, int MR>
 #pragma GCC unroll 8
     for (int i = 0; i < NV * kLanes; i += kDoubles) {
       const vd d = d_from_floats(from + i);
-      d_store(to + i, t.beta != 0.0f ? d_add(d_load(to + i), d) : d);
+      d_store(to + i, ADD ? d_add(d_load(to + i), d) : d);
     }
   }
 }
@@ -120,7 +120,7 @@ void gemm_rows(const GemmTile& t) {
     gemm_multiply(t, 1, t.a_step, t.b_step, acc);
   }
   if (t.sums) {
-    gemm_add_sums(t, acc);
+    t.beta != 0.0f ? gemm_add_sums<true>(t, acc) : gemm_add_sums<false>(t, acc);
   } else if (t.columns == NV * kLanes) {
     gemm_store<false>(t, acc);
   } else {

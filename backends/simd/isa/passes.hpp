@@ -221,17 +221,33 @@ double dot(const float* a, const float* b, ptrdiff_t n) {
   return d_sum(d_add(s0, s1));
 }
 
-double dot_columns(const float* a, ptrdiff_t a_row, const float* b, ptrdiff_t b_row, ptrdiff_t rows,
-                   ptrdiff_t columns) {
-  vd s0 = d_zero(), s1 = d_zero();
-  each(columns, [&](ptrdiff_t i, auto m) {
-    for (ptrdiff_t r = 0; r < rows; ++r) {
-      const vf u = get(a + r * a_row + i, m), v = get(b + r * b_row + i, m);
-      s0 = d_fma(d_low(u), d_low(v), s0);
-      s1 = d_fma(d_high(u), d_high(v), s1);
-    }
-  });
-  return d_sum(d_add(s0, s1));
+/// sums[v] += what the v-th of V vectors of columns gives.
+template <int V>
+inline void dot_vectors(const float* a, ptrdiff_t a_row, const float* b, ptrdiff_t b_row,
+                        ptrdiff_t rows, double* sums) {
+  constexpr int kHalves = V * kLanes / kDoubles;
+  vd s[kHalves];
+#pragma GCC unroll 8
+  for (int h = 0; h < kHalves; ++h) s[h] = d_zero();
+  for (ptrdiff_t r = 0; r < rows; ++r, a += a_row, b += b_row) {
+#pragma GCC unroll 8
+    for (int h = 0; h < kHalves; ++h)
+      s[h] = d_fma(d_from_floats(a + h * kDoubles), d_from_floats(b + h * kDoubles), s[h]);
+  }
+  for (int v = 0; v < V; ++v) sums[v] += d_sum(d_add(s[2 * v], s[2 * v + 1]));
+}
+
+void dot_columns(const float* a, ptrdiff_t a_row, const float* b, ptrdiff_t b_row, ptrdiff_t rows,
+                 ptrdiff_t columns, double* sums) {
+  ptrdiff_t i = 0;
+  for (; i + 4 * kLanes <= columns; i += 4 * kLanes, sums += 4)
+    dot_vectors<4>(a + i, a_row, b + i, b_row, rows, sums);
+  for (; i + kLanes <= columns; i += kLanes, ++sums)
+    dot_vectors<1>(a + i, a_row, b + i, b_row, rows, sums);
+  for (; i < columns; ++i) {
+    for (ptrdiff_t r = 0; r < rows; ++r)
+      *sums += static_cast<double>(a[r * a_row + i]) * static_cast<double>(b[r * b_row + i]);
+  }
 }
 
 /// kLanes gradient elements from either type.
@@ -251,6 +267,17 @@ void narrow_add(const float* g32, const double* g64, float scale, const float* a
     const float g = g32 ? g32[i] : static_cast<float>(g64[i]);
     y[i] = addend ? g + scale * addend[i] : g;
   }
+}
+
+void narrow_scaled(const double* x, double scale, float* y, ptrdiff_t n, bool add) {
+  const vd s = d_set(scale);
+  ptrdiff_t i = 0;
+  for (; i + kDoubles <= n; i += kDoubles) {
+    const vd old = add ? d_from_floats(y + i) : d_zero();
+    d_to_floats(y + i, d_fma(s, d_load(x + i), old));
+  }
+  for (; i < n; ++i)
+    y[i] = static_cast<float>((add ? static_cast<double>(y[i]) : 0.0) + scale * x[i]);
 }
 
 void sgd(const Sgd& a) {

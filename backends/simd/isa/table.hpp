@@ -61,6 +61,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.axpby = axpby;
   k.scale_add = scale_add;
   k.narrow_add = narrow_add;
+  k.narrow_scaled = narrow_scaled;
   k.add_in_double = add_in_double;
   k.fill = fill;
   k.dot = dot;

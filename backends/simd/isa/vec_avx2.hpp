@@ -129,6 +129,12 @@ inline vd d_from_floats(const float* p) {
   return _mm256_cvtps_pd(_mm_loadu_ps(p));
 }
 /// kLanes doubles rounded to floats.
+inline vd d_set(double a) {
+  return _mm256_set1_pd(a);
+}
+inline void d_to_floats(float* p, vd a) {
+  _mm_storeu_ps(p, _mm256_cvtpd_ps(a));
+}
 inline vf v_from_doubles(const double* p) {
   return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(_mm256_loadu_pd(p))),
                               _mm256_cvtpd_ps(_mm256_loadu_pd(p + 4)), 1);

@@ -132,6 +132,13 @@ inline vd d_high(vf a) {
 inline vd d_from_floats(const float* p) {
   return _mm512_maskz_cvtps_pd(static_cast<__mmask8>(0xff), _mm256_loadu_ps(p));
 }
+inline vd d_set(double a) {
+  return _mm512_set1_pd(a);
+}
+/// kDoubles floats to memory.
+inline void d_to_floats(float* p, vd a) {
+  _mm256_storeu_ps(p, _mm512_maskz_cvtpd_ps(static_cast<__mmask8>(0xff), a));
+}
 /// kLanes doubles rounded to floats.
 inline vf v_from_doubles(const double* p) {
   const __m256 low = _mm512_maskz_cvtpd_ps(static_cast<__mmask8>(0xff), _mm512_loadu_pd(p));
