@@ -38,20 +38,37 @@ void check_kronecker(std::span<const KroneckerProduct> products) {
   }
 }
 
-void Backend::kronecker(std::span<KroneckerProduct> products) {
+namespace {
+
+class LayerByLayer final : public KroneckerPlan {
+ public:
+  LayerByLayer(std::vector<KroneckerProduct> products, Backend& backend)
+      : KroneckerPlan(std::move(products)), backend_(backend) {}
+
+  void run() override {
+    for (KroneckerProduct& p : products_) {
+      if (!p.gather.parts.empty()) backend_.elementwise().concat(p.gather);
+      backend_.linalg().gemm({.a = p.x, .b = p.right, .c = p.half});
+      backend_.linalg().gemm({.a = p.left, .b = p.half, .c = p.y});
+      p.inner = backend_.elementwise().dot(p.x, p.y);
+      if (p.parts.size() == 1) backend_.copy(p.y, p.parts[0]);
+      if (p.parts.size() > 1) backend_.elementwise().split({.x = p.y, .parts = p.parts});
+    }
+  }
+
+ private:
+  Backend& backend_;
+};
+
+}  // namespace
+
+std::unique_ptr<KroneckerPlan> Backend::plan_kronecker(std::vector<KroneckerProduct> products) {
   check_kronecker(products);
-  do_kronecker(products);
+  return do_plan_kronecker(std::move(products));
 }
 
-void Backend::do_kronecker(std::span<KroneckerProduct> products) {
-  for (KroneckerProduct& p : products) {
-    if (!p.gather.parts.empty()) elementwise().concat(p.gather);
-    linalg().gemm({.a = p.x, .b = p.right, .c = p.half});
-    linalg().gemm({.a = p.left, .b = p.half, .c = p.y});
-    p.inner = elementwise().dot(p.x, p.y);
-    if (p.parts.size() == 1) copy(p.y, p.parts[0]);
-    if (p.parts.size() > 1) elementwise().split({.x = p.y, .parts = p.parts});
-  }
+std::unique_ptr<KroneckerPlan> Backend::do_plan_kronecker(std::vector<KroneckerProduct> products) {
+  return std::make_unique<LayerByLayer>(std::move(products), *this);
 }
 
 }  // namespace isaribi::api

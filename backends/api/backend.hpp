@@ -60,8 +60,9 @@ class Backend {
   virtual UpdateOps& update() = 0;
   virtual CastOps& cast() = 0;
 
-  /// Products of Kronecker form of several layers, no tensor of which is another's.
-  void kronecker(std::span<KroneckerProduct> products);
+  /// Products of Kronecker form of several layers, no tensor of which is another's. The backend
+  /// outlives the plan.
+  std::unique_ptr<KroneckerPlan> plan_kronecker(std::vector<KroneckerProduct> products);
 
   /// An uninitialised tensor in this backend's memory.
   core::Tensor make(core::Shape shape, core::DType type) {
@@ -70,7 +71,7 @@ class Backend {
 
  protected:
   /// One layer after the other by concat, gemm, dot and split, unless a backend has more to say.
-  virtual void do_kronecker(std::span<KroneckerProduct> products);
+  virtual std::unique_ptr<KroneckerPlan> do_plan_kronecker(std::vector<KroneckerProduct> products);
 };
 
 }  // namespace isaribi::api

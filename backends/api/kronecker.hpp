@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "backends/api/elementwise.hpp"
@@ -28,5 +29,24 @@ struct KroneckerProduct {
 
 /// @throws ShapeError when operands do not fit together.
 void check_kronecker(std::span<const KroneckerProduct> products);
+
+/// Products of several layers, to be computed again and again while x, or what it is gathered from,
+/// changes. A plan may hold left and right in a form of its own: once their contents change, only a
+/// new plan gives the right products.
+class KroneckerPlan {
+ public:
+  explicit KroneckerPlan(std::vector<KroneckerProduct> products) : products_(std::move(products)) {}
+  virtual ~KroneckerPlan() = default;
+  KroneckerPlan(const KroneckerPlan&) = delete;
+  KroneckerPlan& operator=(const KroneckerPlan&) = delete;
+
+  /// Computes all products.
+  virtual void run() = 0;
+  /// In the order in which they were given.
+  std::span<const KroneckerProduct> products() const { return products_; }
+
+ protected:
+  std::vector<KroneckerProduct> products_;
+};
 
 }  // namespace isaribi::api

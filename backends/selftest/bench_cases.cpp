@@ -123,7 +123,7 @@ Case kronecker_case(const Arguments& a, api::Backend& b) {
   Case c;
   c.flops = 2.0 * static_cast<double>(m * n) * static_cast<double>(m + n);
   c.bytes = bytes_of({p.left, p.right, p.parts[0], p.gather.parts[0]});
-  c.run = [products = std::vector{std::move(p)}, &b]() mutable { b.kronecker(products); };
+  c.run = [plan = std::shared_ptr(b.plan_kronecker({std::move(p)}))] { plan->run(); };
   return c;
 }
 

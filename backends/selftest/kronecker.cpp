@@ -45,9 +45,10 @@ void add_kronecker_case(CaseList& list, DType type, const std::vector<KroneckerL
       }
       products.push_back(std::move(p));
     }
-    t.backend().kronecker(products);
+    const auto plan = t.backend().plan_kronecker(std::move(products));
+    plan->run();
     for (std::size_t i = 0; i < layers.size(); ++i)
-      t.result(fmt::format("inner product {}", i), products[i].inner,
+      t.result(fmt::format("inner product {}", i), plan->products()[i].inner,
                Bound::absolute(type, layers[i].m + layers[i].n));
   });
 }

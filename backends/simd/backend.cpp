@@ -110,11 +110,13 @@ void SimdBackend::copy(const core::Tensor& src, const core::Tensor& dst) {
   });
 }
 
-void SimdBackend::do_kronecker(std::span<api::KroneckerProduct> products) {
+std::unique_ptr<api::KroneckerPlan> SimdBackend::do_plan_kronecker(
+    std::vector<api::KroneckerProduct> products) {
   const bool ours = std::all_of(products.begin(), products.end(), [](const auto& p) {
     return p.x.dtype() == core::DType::f32 && p.x.count() > 0;
   });
-  ours ? run_kronecker(products, context_) : Backend::do_kronecker(products);
+  return ours ? simd::plan_kronecker(std::move(products), context_)
+              : Backend::do_plan_kronecker(std::move(products));
 }
 
 std::unique_ptr<api::Backend> SimdBackend::fork() {

@@ -45,7 +45,8 @@ class SimdBackend final : public api::Backend {
   api::CastOps& cast() override { return context_.fallback->cast(); }
 
  private:
-  void do_kronecker(std::span<api::KroneckerProduct> products) override;
+  std::unique_ptr<api::KroneckerPlan> do_plan_kronecker(
+      std::vector<api::KroneckerProduct> products) override;
 
   Context context_;
   Conv conv_{context_};

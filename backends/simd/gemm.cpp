@@ -88,12 +88,22 @@ void pack_panel(const Product& p, const Kernels& kernels, const Block& block, co
   }
 }
 
+/// A panel of a B that is packed already.
+const float* packed_panel(const Product& p, const Block& block, const Panel& panel) {
+  return p.b.data + panel.j * p.k + block.k * panel.width;
+}
+
 /// The panel of B where it lies, or packed: by the first tile over it, if that can be.
 void panel_of_b(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
                 const Panel& panel, GemmTile& t) {
+  t.pack_b = nullptr;
+  if (p.b.packed) {
+    t.b = packed_panel(p, block, panel);
+    t.b_step = panel.width;
+    return;
+  }
   t.b = p.b.data + block.k * p.b.row + panel.j * p.b.column;
   t.b_step = p.b.row;
-  t.pack_b = nullptr;
   if (!plan.pack_b && panel.count == panel.width) return;
   if (block.pack_b && p.b.column == 1 && p.b.run == 0 &&
       panel.count == kernels.lanes * kernels.gemm_vectors &&
@@ -120,6 +130,10 @@ void fetch_after(const Product& p, const Kernels& kernels, const Plan& plan, con
   const Panel after = panel_at(kernels, plan, block, next);
   fetches.c = {p.c + block.rows.begin * p.c_row + next, p.c_row, block.rows.end - block.rows.begin,
                after.width / kLine + 1};
+  if (p.b.packed) {
+    fetches.panel = {packed_panel(p, block, after), kLine, block.depth * after.width / kLine, 1};
+    return;
+  }
   const LinesAhead place{after.packed, kLine, block.depth * after.width / kLine, 1};
   if (plan.pack_b && !block.one_panel) (block.pack_b ? fetches.place : fetches.panel) = place;
   if ((plan.pack_b && !block.one_panel && !block.pack_b) || p.b.run > 0) return;
@@ -268,6 +282,21 @@ void multiply(const Product& p, Context& context) {
     multiply_region(p, kernels, plan, scratch,
                     {share(p.m, thread / columns, rows, plan.height),
                      share(p.n, thread % columns, columns, grain)});
+  }
+}
+
+void pack_panels(const Product& p, const Kernels& kernels, float* to) {
+  const Plan plan = plan_of(p, kernels, kernels.gemm_depth);
+  Block block{};
+  block.depth = p.k;
+  for (std::int64_t jc = 0; jc < p.n; jc += plan.columns) {
+    block.columns = {jc, std::min(jc + plan.columns, p.n)};
+    for (std::int64_t j = jc; j < block.columns.end;) {
+      Panel panel = panel_at(kernels, plan, block, j);
+      panel.packed = to + j * p.k;
+      pack_panel(p, kernels, block, panel);
+      j += panel.count;
+    }
   }
 }
 

@@ -57,7 +57,7 @@ inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth
   const std::int64_t columns = caches().l3 / 2 / depth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
   plan.pack_a = p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2;
-  plan.pack_b = p.b.column != 1 || p.b.run > 0 || p.m > 3 * plan.height;
+  plan.pack_b = !p.b.packed && (p.b.column != 1 || p.b.run > 0 || p.m > 3 * plan.height);
   return plan;
 }
 

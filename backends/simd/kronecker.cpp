@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Products of Kronecker form, of all layers in one parallel region. Threads first make their rows
-// of X, where it is gathered. A share is some columns of one layer: X R, L times that, written
-// where it is wanted, and what it adds to the inner product, by one thread, so that nothing waits
-// between them and what lies between them stays in its cache. Large layers are cut into a share per
-// thread (more would each begin with a panel of R that is not in the cache), small ones are taken
-// whole afterwards. Layers whose shares would not fit a cache, or that have too few columns for the
-// threads, go last, by all threads one product after the other. The bits are the same in every way.
+// Products of Kronecker form, of all layers in one parallel region. R is packed once, by the plan:
+// in the middle of a training step it is in no near cache, and what lies in order is fetched twice
+// as fast. Threads first make their rows of X, where it is gathered. A share is some columns of one
+// layer: X R, L times that, written where it is wanted, and what it adds to the inner product, by
+// one thread, so that nothing waits between them and what lies between them stays in its cache.
+// Large layers are cut into a share per thread (more would each begin with a panel of R that is not
+// in the cache), small ones are taken whole afterwards. Layers whose shares would not fit a cache,
+// or that have too few columns for the threads, go last, by all threads one product after the
+// other. The bits are the same in every way.
 #include "backends/simd/kronecker.hpp"
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "backends/simd/elementwise.hpp"
@@ -26,8 +30,9 @@ constexpr double kWorthSharing = 1 << 20;  // multiply-adds
 
 struct Layer {
   KroneckerProduct* product;
-  double* inner;  // of its vectors of columns
   int shares;     // 0: by all threads together
+  double* inner;  // of its vectors of columns
+  float* packed;  // its R, one share behind the other, unless by all threads together
 };
 
 struct Share {
@@ -91,21 +96,47 @@ void gather_shared(const std::vector<Layer>& layers, Context& context) {
   }
 }
 
+/// The columns of X R that are a share.
+struct Part {
+  Range columns;
+  Product product;
+};
+
+Part part_of(const Share& s, const Kernels& kernels, float* half) {
+  const KroneckerProduct& p = *s.layer->product;
+  const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1];
+  const Range columns = share(n, s.index, s.layer->shares, kernels.lanes);
+  const std::int64_t width = columns.end - columns.begin;
+  return {columns,
+          {m,
+           width,
+           n,
+           {p.x.data<float>(), n, 1},
+           {p.right.data<float>() + columns.begin, n, 1},
+           half,
+           width}};
+}
+
+/// Where the columns of R of a share lie, packed.
+float* packed_of(const Share& s, const Part& part) {
+  return s.layer->packed + part.columns.begin * part.product.k;
+}
+
 void run_share(const Share& s, Context& context) {
   const Layer& layer = *s.layer;
   const KroneckerProduct& p = *layer.product;
-  const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1];
-  const Range columns = share(n, s.index, layer.shares, context.kernels().lanes);
-  const std::int64_t width = columns.end - columns.begin;
-  if (width <= 0) return;
+  const std::int64_t m = p.x.shape()[0];
   if (layer.shares == 1) gather(p, {0, m}, context);
-  float* half = context.scratch.get<float>(Use::partial, m * width, omp_get_thread_num());
-  const float* right = p.right.data<float>() + columns.begin;
-  multiply_share({m, width, n, {p.x.data<float>(), n, 1}, {right, n, 1}, half, width}, context, 0,
-                 1);
-  for_columns(p, columns, [&](const Columns& out) {
-    const float* own = half + out.range.begin - columns.begin;
-    multiply_share(left_times(p, own, width, out), context, 0, 1);
+  Part part = part_of(s, context.kernels(), nullptr);
+  const auto [begin, end] = part.columns;
+  if (begin >= end) return;
+  float* half = context.scratch.get<float>(Use::partial, m * (end - begin), omp_get_thread_num());
+  part.product.c = half;
+  part.product.b.data = packed_of(s, part);
+  part.product.b.packed = true;
+  multiply_share(part.product, context, 0, 1);
+  for_columns(p, part.columns, [&](const Columns& out) {
+    multiply_share(left_times(p, half + out.range.begin - begin, end - begin, out), context, 0, 1);
     add_inner(layer, out, context.kernels());
   });
 }
@@ -131,7 +162,7 @@ int shares_of(const KroneckerProduct& p, std::int64_t vectors) {
 }
 
 /// The largest first: small ones fill what is left.
-std::vector<Share> shares_of(const std::vector<Layer>& layers) {
+std::vector<Share> list_shares(const std::vector<Layer>& layers) {
   std::vector<Share> shares;
   for (const Layer& layer : layers) {
     for (int i = 0; i < layer.shares; ++i) shares.push_back({&layer, i});
@@ -144,38 +175,77 @@ std::vector<Share> shares_of(const std::vector<Layer>& layers) {
   return shares;
 }
 
+class Kronecker final : public api::KroneckerPlan {
+ public:
+  Kronecker(std::vector<KroneckerProduct> products, Context& context)
+      : KroneckerPlan(std::move(products)), context_(context) {
+    std::int64_t vectors = 0, elements = 0;
+    for (const KroneckerProduct& p : products_) {
+      vectors += vectors_of(p);
+      elements += packed_elements(p);
+    }
+    inner_ = core::Tensor({vectors}, core::DType::f64);
+    packed_ = core::Tensor({elements}, core::DType::f32);
+    double* inner = inner_.data<double>();
+    float* packed = packed_.data<float>();
+    for (KroneckerProduct& p : products_) {
+      layers_.push_back({&p, shares_of(p, vectors_of(p)), inner, packed});
+      inner += vectors_of(p);
+      packed += packed_elements(p);
+    }
+    shares_ = list_shares(layers_);
+    const auto pack = [&](const Share& s) {
+      const Part part = part_of(s, context_.kernels(), nullptr);
+      if (part.product.n > 0) pack_panels(part.product, context_.kernels(), packed_of(s, part));
+    };
+    for_shares(pack, [] {});
+  }
+
+  void run() override {
+    context_.ready();
+    std::fill_n(inner_.data<double>(), inner_.count(), 0.0);
+    for_shares([&](const Share& s) { run_share(s, context_); },
+               [&] { gather_shared(layers_, context_); });
+    for (const Layer& layer : layers_) {
+      KroneckerProduct& p = *layer.product;
+      if (layer.shares == 0) run_together(layer, context_);
+      p.inner = std::accumulate(layer.inner, layer.inner + vectors_of(p), 0.0);
+    }
+  }
+
+ private:
+  std::int64_t vectors_of(const KroneckerProduct& p) const {
+    const std::int64_t lanes = context_.kernels().lanes;
+    return (p.x.shape()[1] + lanes - 1) / lanes;
+  }
+  std::int64_t packed_elements(const KroneckerProduct& p) const {
+    const std::int64_t padded = vectors_of(p) * context_.kernels().lanes;
+    return shares_of(p, vectors_of(p)) > 0 ? padded * p.x.shape()[1] : 0;
+  }
+
+  /// Every thread calls `first`; when all have, they share out body(Share).
+  template <class Body, class First>
+  void for_shares(const Body& body, const First& first) const {
+    std::atomic<std::size_t> next{0};
+#pragma omp parallel if (layers_.size() > 1 || shares_.size() != 1)
+    {
+      first();
+#pragma omp barrier
+      for (std::size_t i = next++; i < shares_.size(); i = next++) body(shares_[i]);
+    }
+  }
+
+  Context& context_;
+  core::Tensor inner_, packed_;
+  std::vector<Layer> layers_;
+  std::vector<Share> shares_;  // of layers_
+};
+
 }  // namespace
 
-void run_kronecker(std::span<KroneckerProduct> products, Context& context) {
-  const std::int64_t lanes = context.kernels().lanes;
-  const auto vectors_of = [&](const KroneckerProduct& p) {
-    return (p.x.shape()[1] + lanes - 1) / lanes;
-  };
-  std::int64_t vectors = 0;
-  for (const KroneckerProduct& p : products) vectors += vectors_of(p);
-  double* inner = context.ready().get<double>(Use::sums, vectors + 1);
-  std::fill_n(inner, vectors, 0.0);
-  std::vector<Layer> layers;
-  for (KroneckerProduct& p : products) {
-    layers.push_back({&p, inner, shares_of(p, vectors_of(p))});
-    inner += vectors_of(p);
-  }
-  const std::vector<Share> shares = shares_of(layers);
-  std::atomic<std::size_t> next{0};
-#pragma omp parallel if (layers.size() > 1 || shares.size() != 1)
-  {
-    gather_shared(layers, context);
-#pragma omp barrier
-    for (std::size_t i = next++; i < shares.size(); i = next++) run_share(shares[i], context);
-  }
-  for (const Layer& layer : layers) {
-    if (layer.shares == 0) run_together(layer, context);
-  }
-  for (const Layer& layer : layers) {
-    layer.product->inner = 0;
-    for (std::int64_t v = 0; v < vectors_of(*layer.product); ++v)
-      layer.product->inner += layer.inner[v];
-  }
+std::unique_ptr<api::KroneckerPlan> plan_kronecker(std::vector<KroneckerProduct> products,
+                                                   Context& context) {
+  return std::make_unique<Kronecker>(std::move(products), context);
 }
 
 }  // namespace isaribi::simd

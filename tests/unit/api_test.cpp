@@ -160,21 +160,21 @@ TEST_CASE("factors of the wrong shape and draws out of range are refused") {
                                               .right = f32({3, 3}),
                                               .half = f32({2, 3}),
                                               .y = f32({2, 3})}};
-  CHECK_NOTHROW(backend.kronecker(product));
+  CHECK_NOTHROW(backend.plan_kronecker(product));
   product[0].parts = {f32({2, 2})};  // a column is missing
-  CHECK_THROWS_AS(backend.kronecker(product), core::ShapeError);
+  CHECK_THROWS_AS(backend.plan_kronecker(product), core::ShapeError);
   product[0].parts = {f32({2, 2}), f32({1, 1})};
-  CHECK_THROWS_AS(backend.kronecker(product), core::ShapeError);
+  CHECK_THROWS_AS(backend.plan_kronecker(product), core::ShapeError);
   product[0].parts.clear();
   product[0].gather = {{f32({2, 2}), f32({2, 1})}, product[0].x};
-  CHECK_NOTHROW(backend.kronecker(product));
+  CHECK_NOTHROW(backend.plan_kronecker(product));
   product[0].gather.parts.pop_back();  // a column is missing
-  CHECK(contains(message([&] { backend.kronecker(product); }), "add up"));
+  CHECK(contains(message([&] { backend.plan_kronecker(product); }), "add up"));
   product[0].gather = {{f32({2, 2}), f32({2, 1})}, f32({2, 3})};  // another matrix
-  CHECK(contains(message([&] { backend.kronecker(product); }), "what is gathered"));
+  CHECK(contains(message([&] { backend.plan_kronecker(product); }), "what is gathered"));
   product[0].gather = {};
   product[0].right = f32({2, 2});
-  CHECK_THROWS_AS(backend.kronecker(product), core::ShapeError);
+  CHECK_THROWS_AS(backend.plan_kronecker(product), core::ShapeError);
 }
 
 TEST_CASE("windows that do not fit give no output") {

@@ -52,9 +52,10 @@ TEST_CASE("Kronecker products of simd do not depend on the number of threads, no
                             .gather = {{waves({m, n - 1}, 0.71), waves({m, 1}, 0.31)}, x},
                             .parts = {Tensor({m, n - 1}, DType::f32), Tensor({m, 1}, DType::f32)}});
       }
-      backend.kronecker(products);
+      const auto plan = backend.plan_kronecker(std::move(products));
+      plan->run();
       std::vector<Tensor> results;
-      for (const api::KroneckerProduct& p : products) {
+      for (const api::KroneckerProduct& p : plan->products()) {
         const Tensor inner({1}, DType::f64);
         inner.data<double>()[0] = p.inner;
         results.insert(results.end(), {p.x, p.parts[0], p.parts[1], inner});

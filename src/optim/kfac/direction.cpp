@@ -121,40 +121,42 @@ LayerDirections::LayerDirections(std::vector<Block*> blocks, std::span<const Ten
     const bool columns = block->affine() && !directions.empty();
     layers_.push_back({block, {}, columns ? parts_of(*block, directions) : std::vector<Tensor>{}});
   }
-  list();
+  plan();
 }
 
 void LayerDirections::set_decay(std::span<const double> decay) {
   decay_.assign(decay.begin(), decay.end());
-  list();
+  plan();
 }
 
-void LayerDirections::list() {
-  products_.clear();
+void LayerDirections::plan() {
+  std::vector<api::KroneckerProduct> products;
   for (Layer& layer : layers_) {
     layer.gradient = gradient_of(*layer.block, decay_);
-    if (by_inverses(*layer.block)) list_products(layer);
+    if (by_inverses(*layer.block)) list_products(layer, products);
   }
+  products_ = backend_.plan_kronecker(std::move(products));
 }
 
-void LayerDirections::list_products(const Layer& layer) {
+void LayerDirections::list_products(const Layer& layer,
+                                    std::vector<api::KroneckerProduct>& products) {
   const Block& block = *layer.block;
   for (std::int64_t k = 0; k < block.shape.groups; ++k) {
     const Group group = group_of(block, k);
     const std::int64_t begin = k * block.shape.outputs, end = begin + block.shape.outputs;
-    products_.push_back({.left = Block::group(block.inverse.g, k),
-                         .x = group.gradient,
-                         .right = Block::group(block.inverse.a, k),
-                         .half = group.scratch,
-                         .y = group.direction,
-                         .gather = rows_of(layer.gradient, begin, end)});
-    for (const Tensor& part : layer.parts) products_.back().parts.push_back(part.rows(begin, end));
+    products.push_back({.left = Block::group(block.inverse.g, k),
+                        .x = group.gradient,
+                        .right = Block::group(block.inverse.a, k),
+                        .half = group.scratch,
+                        .y = group.direction,
+                        .gather = rows_of(layer.gradient, begin, end)});
+    for (const Tensor& part : layer.parts) products.back().parts.push_back(part.rows(begin, end));
   }
 }
 
 void LayerDirections::run(double lambda) {
-  backend_.kronecker(products_);
-  auto product = products_.begin();
+  products_->run();
+  auto product = products_->products().begin();
   for (const Layer& layer : layers_) {
     Block& block = *layer.block;
     if (by_inverses(block)) {

@@ -2,6 +2,7 @@
 // From the gradient of a layer to its natural direction.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -10,8 +11,8 @@
 
 namespace isaribi::optim::kfac {
 
-/// Makes the directions of some layers. Operands are listed when inverses move, not in every step:
-/// listing takes a twelfth of the time of LeNet-5's products.
+/// Makes the directions of some layers. The products with the inverses are planned when inverses
+/// are renewed, not in every step.
 class LayerDirections {
  public:
   /// @param blocks the layers; they outlive it
@@ -21,8 +22,8 @@ class LayerDirections {
 
   /// L2 decay by the ids of the parameters, to be added to the gradients.
   void set_decay(std::span<const double> decay);
-  /// To be called when inverses lie elsewhere than before.
-  void list();
+  /// To be called when inverses have changed.
+  void plan();
 
   /// Of each block block.gradient, [groups * outputs, columns], from the gradients of weight and
   /// bias (last column; a norm: [2, channels]), plus decay times the parameters; then the
@@ -39,10 +40,10 @@ class LayerDirections {
     api::Concat gradient;
     std::vector<core::Tensor> parts;  ///< of weight and bias in `directions`, as columns
   };
-  void list_products(const Layer& layer);
+  void list_products(const Layer& layer, std::vector<api::KroneckerProduct>& products);
 
   std::vector<Layer> layers_;
-  std::vector<api::KroneckerProduct> products_;  ///< of the layers that have inverses, by groups
+  std::unique_ptr<api::KroneckerPlan> products_;  ///< of the layers that have inverses, by groups
   std::vector<core::Tensor> directions_;
   std::vector<double> decay_;
   api::Backend& backend_;

@@ -241,7 +241,7 @@ void Kfac::renew_inverses(std::int64_t step) {
   }
   if (!renewed.empty()) {
     share_inverses(renewed);
-    layer_directions_->list();
+    layer_directions_->plan();
   }
   if (moments) {
     std::vector<comm::Owned> tensors;

@@ -114,6 +114,7 @@ void Kfac::adopt_state() {
     }
   }
   backend_.synchronize();
+  layer_directions_->plan();
   const std::vector<Entry> all = statistics();
   const double* row = state_[at].tensor.data<double>();
   for (const Entry& entry : all) {
