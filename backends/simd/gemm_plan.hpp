@@ -41,6 +41,15 @@ inline std::int64_t vector_b(const Kernels& kernels, std::int64_t depth) {
   return depth * kernels.lanes + 16;
 }
 
+/// Whether panels of B are read where they lie as fast as packed: whole lines, in L2, of rows that
+/// are not pages apart, which would share sets of the caches.
+inline bool reads_well(const Product& p) {
+  constexpr std::int64_t kPage = 1024;  // elements
+  return p.b.column == 1 && p.b.run == 0 && p.b.row % kLine == 0 && p.b.row % kPage != 0 &&
+         reinterpret_cast<std::uintptr_t>(p.b.data) % (kLine * 4) == 0 &&
+         p.k * p.b.row * 4 <= caches().l2;
+}
+
 /// `depth`: of a block, at most. It decides where sums over K are cut and so the bits of C: the
 /// same on every machine. Rows and columns follow the caches.
 inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth) {
@@ -57,7 +66,9 @@ inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth
   const std::int64_t columns = caches().l3 / 2 / depth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
   plan.pack_a = p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2;
-  plan.pack_b = !p.b.packed && (p.b.column != 1 || p.b.run > 0 || p.m > 3 * plan.height);
+  const std::int64_t few =
+      (reads_well(p) ? 24 : 3) * plan.height;  // rows that do not repay packing
+  plan.pack_b = !p.b.packed && (p.b.column != 1 || p.b.run > 0 || p.m > few);
   return plan;
 }
 

@@ -96,47 +96,40 @@ void gather_shared(const std::vector<Layer>& layers, Context& context) {
   }
 }
 
-/// The columns of X R that are a share.
+/// The columns of X R that are a share, and where those of R lie packed.
 struct Part {
   Range columns;
   Product product;
+  float* packed;
 };
 
-Part part_of(const Share& s, const Kernels& kernels, float* half) {
+Part part_of(const Share& s, std::int64_t lanes) {
   const KroneckerProduct& p = *s.layer->product;
   const std::int64_t m = p.x.shape()[0], n = p.x.shape()[1];
-  const Range columns = share(n, s.index, s.layer->shares, kernels.lanes);
-  const std::int64_t width = columns.end - columns.begin;
-  return {columns,
-          {m,
-           width,
-           n,
-           {p.x.data<float>(), n, 1},
-           {p.right.data<float>() + columns.begin, n, 1},
-           half,
-           width}};
-}
-
-/// Where the columns of R of a share lie, packed.
-float* packed_of(const Share& s, const Part& part) {
-  return s.layer->packed + part.columns.begin * part.product.k;
+  const Range columns = share(n, s.index, s.layer->shares, lanes);
+  Product product{};
+  product.m = m;
+  product.n = columns.end - columns.begin;
+  product.k = n;
+  product.a = {p.x.data<float>(), n, 1};
+  product.b = {p.right.data<float>() + columns.begin, n, 1};
+  product.c_row = round_up(product.n, kLine);
+  return {columns, product, s.layer->packed + columns.begin * n};
 }
 
 void run_share(const Share& s, Context& context) {
   const Layer& layer = *s.layer;
   const KroneckerProduct& p = *layer.product;
-  const std::int64_t m = p.x.shape()[0];
-  if (layer.shares == 1) gather(p, {0, m}, context);
-  Part part = part_of(s, context.kernels(), nullptr);
-  const auto [begin, end] = part.columns;
-  if (begin >= end) return;
-  float* half = context.scratch.get<float>(Use::partial, m * (end - begin), omp_get_thread_num());
-  part.product.c = half;
-  part.product.b.data = packed_of(s, part);
-  part.product.b.packed = true;
-  multiply_share(part.product, context, 0, 1);
-  for_columns(p, part.columns, [&](const Columns& out) {
-    multiply_share(left_times(p, half + out.range.begin - begin, end - begin, out), context, 0, 1);
+  auto [columns, xr, packed] = part_of(s, context.kernels().lanes);
+  if (xr.n <= 0) return;
+  if (layer.shares == 1) gather(p, {0, xr.m}, context);
+  float* half = context.scratch.get<float>(Use::partial, xr.m * xr.c_row, omp_get_thread_num());
+  xr.c = half;
+  xr.b.data = packed;
+  xr.b.packed = true;
+  multiply_share(xr, context, 0, 1);
+  for_columns(p, columns, [&, begin = columns.begin, row = xr.c_row](const Columns& out) {
+    multiply_share(left_times(p, half + out.range.begin - begin, row, out), context, 0, 1);
     add_inner(layer, out, context.kernels());
   });
 }
@@ -195,8 +188,8 @@ class Kronecker final : public api::KroneckerPlan {
     }
     shares_ = list_shares(layers_);
     const auto pack = [&](const Share& s) {
-      const Part part = part_of(s, context_.kernels(), nullptr);
-      if (part.product.n > 0) pack_panels(part.product, context_.kernels(), packed_of(s, part));
+      const Part part = part_of(s, context_.kernels().lanes);
+      if (part.product.n > 0) pack_panels(part.product, context_.kernels(), part.packed);
     };
     for_shares(pack, [] {});
   }
