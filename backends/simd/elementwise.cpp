@@ -20,21 +20,12 @@ void flat(std::int64_t n, const Body& body) {
   parallel_ranges(n, n, kGrain, body);
 }
 
-/// Gradients and statistics in f64, mixed with f32.
-template <typename X, typename Y>
-void axpby_in_double(const api::Axpby& args) {
-  const X* x = args.x.data<X>();
-  Y* y = args.y.data<Y>();
-  const double alpha = args.alpha, beta = args.beta;
-  flat(args.x.count(), [=](Range r) {
-    if (beta == 0.0) {
-      for (std::int64_t i = r.begin; i < r.end; ++i)
-        y[i] = static_cast<Y>(alpha * static_cast<double>(x[i]));
-      return;
-    }
-    for (std::int64_t i = r.begin; i < r.end; ++i)
-      y[i] = static_cast<Y>(alpha * static_cast<double>(x[i]) + beta * static_cast<double>(y[i]));
-  });
+/// f32 into statistics in f64.
+void axpby_widening(const api::Axpby& args, const Range& r) {
+  const float* x = args.x.data<float>();
+  double* y = args.y.data<double>();
+  for (std::int64_t i = r.begin; i < r.end; ++i)
+    y[i] = args.alpha * static_cast<double>(x[i]) + (args.beta == 0 ? 0.0 : args.beta * y[i]);
 }
 
 /// Columns of some rows of a wide matrix: body(k, element of part k, element of the wide matrix,
@@ -163,13 +154,19 @@ void Elementwise::do_multiply(const api::Multiply& args) {
 void Elementwise::do_axpby(const api::Axpby& args) {
   const bool from64 = args.x.dtype() == core::DType::f64, to64 = args.y.dtype() == core::DType::f64;
   if (from64 || to64) {
-    if (from64 && to64) {
-      axpby_in_double<double, double>(args);
-    } else if (from64) {
-      axpby_in_double<double, float>(args);
-    } else {
-      axpby_in_double<float, double>(args);
-    }
+    const Kernels& kernels = context_.kernels();
+    flat(args.x.count(), [&](Range r) {
+      const std::int64_t n = r.end - r.begin;
+      if (!from64) {
+        axpby_widening(args, r);
+      } else if (to64) {
+        kernels.axpby_f64(args.alpha, args.x.data<double>() + r.begin, args.beta,
+                          args.y.data<double>() + r.begin, n);
+      } else {
+        kernels.axpby_f64_f32(args.alpha, args.x.data<double>() + r.begin, args.beta,
+                              args.y.data<float>() + r.begin, n);
+      }
+    });
     return;
   }
   const float* x = args.x.data<float>();

@@ -60,11 +60,11 @@ void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, c
 /// to = (to +) scale sums.
 void store_row(const RowsFactor& f, const Kernels& kernels, const double* sums, std::int64_t count,
                float* to) {
-  kernels.narrow_scaled(sums, f.scale, to, count, f.accumulate);
+  kernels.axpby_f64_f32(f.scale, sums, f.accumulate ? 1.0 : 0.0, to, count);
 }
-void store_row(const RowsFactor& f, const Kernels&, const double* sums, std::int64_t count,
+void store_row(const RowsFactor& f, const Kernels& kernels, const double* sums, std::int64_t count,
                double* to) {
-  for (std::int64_t c = 0; c < count; ++c) to[c] = (f.accumulate ? to[c] : 0.0) + f.scale * sums[c];
+  kernels.axpby_f64(f.scale, sums, f.accumulate ? 1.0 : 0.0, to, count);
 }
 
 std::int64_t row_begin(std::int64_t row) {

@@ -330,8 +330,9 @@ struct Kernels {
   /// y = g32 or g64, whichever is not nullptr, + scale addend, if there is one.
   void (*narrow_add)(const float* g32, const double* g64, float scale, const float* addend,
                      float* y, ptrdiff_t n);
-  /// y = scale x, or y += scale x, in f64 and then rounded.
-  void (*narrow_scaled)(const double* x, double scale, float* y, ptrdiff_t n, bool add);
+  /// y = alpha x + beta y in f64; beta = 0 does not read y.
+  void (*axpby_f64)(double alpha, const double* x, double beta, double* y, ptrdiff_t n);
+  void (*axpby_f64_f32)(double alpha, const double* x, double beta, float* y, ptrdiff_t n);
   /// y = x, or y += x, in f64.
   void (*add_in_double)(const float* x, double* y, ptrdiff_t n, bool add);
   void (*fill)(float value, float* y, ptrdiff_t n);

@@ -269,15 +269,31 @@ void narrow_add(const float* g32, const double* g64, float scale, const float* a
   }
 }
 
-void narrow_scaled(const double* x, double scale, float* y, ptrdiff_t n, bool add) {
-  const vd s = d_set(scale);
+inline vd doubles(const double* p) {
+  return d_load(p);
+}
+inline vd doubles(const float* p) {
+  return d_from_floats(p);
+}
+inline void put_doubles(double* p, vd a) {
+  d_store(p, a);
+}
+inline void put_doubles(float* p, vd a) {
+  d_to_floats(p, a);
+}
+
+template <typename T>
+void axpby_double(double alpha, const double* x, double beta, T* y, ptrdiff_t n) {
+  const vd va = d_set(alpha), vb = d_set(beta);
   ptrdiff_t i = 0;
   for (; i + kDoubles <= n; i += kDoubles) {
-    const vd old = add ? d_from_floats(y + i) : d_zero();
-    d_to_floats(y + i, d_fma(s, d_load(x + i), old));
+    const vd old = beta != 0 ? d_mul(vb, doubles(y + i)) : d_zero();
+    put_doubles(y + i, d_fma(va, d_load(x + i), old));
   }
-  for (; i < n; ++i)
-    y[i] = static_cast<float>((add ? static_cast<double>(y[i]) : 0.0) + scale * x[i]);
+  for (; i < n; ++i) {
+    const double old = beta != 0 ? beta * static_cast<double>(y[i]) : 0.0;
+    y[i] = static_cast<T>(__builtin_fma(alpha, x[i], old));
+  }
 }
 
 void sgd(const Sgd& a) {

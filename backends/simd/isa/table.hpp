@@ -61,7 +61,8 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.axpby = axpby;
   k.scale_add = scale_add;
   k.narrow_add = narrow_add;
-  k.narrow_scaled = narrow_scaled;
+  k.axpby_f64 = axpby_double<double>;
+  k.axpby_f64_f32 = axpby_double<float>;
   k.add_in_double = add_in_double;
   k.fill = fill;
   k.dot = dot;

@@ -115,6 +115,9 @@ inline void d_store(double* p, vd a) {
 inline vd d_add(vd a, vd b) {
   return _mm256_add_pd(a, b);
 }
+inline vd d_mul(vd a, vd b) {
+  return _mm256_mul_pd(a, b);
+}
 inline vd d_fma(vd a, vd b, vd c) {
   return _mm256_fmadd_pd(a, b, c);
 }

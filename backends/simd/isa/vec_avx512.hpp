@@ -117,6 +117,9 @@ inline void d_store(double* p, vd a) {
 inline vd d_add(vd a, vd b) {
   return _mm512_add_pd(a, b);
 }
+inline vd d_mul(vd a, vd b) {
+  return _mm512_mul_pd(a, b);
+}
 inline vd d_fma(vd a, vd b, vd c) {
   return _mm512_fmadd_pd(a, b, c);
 }
