@@ -65,28 +65,20 @@ Cut cut_batch(const FactorPlan& p) {
   return c;
 }
 
-/// Sample `n` with its padding, group by group.
+/// Sample `n`, group by group, between its padding, which is there.
 void copy_image(const FactorPlan& p, const Kernels& kernels, const float* x, float* to) {
+  const std::int64_t rows = std::min(p.h, p.rows - p.top);
+  const std::int64_t columns = std::min(p.w, p.columns - p.left);
   for (std::int64_t g = 0; g < p.groups; ++g) {
-    for (std::int64_t y = 0; y < p.rows; ++y) {
-      float* row = to + g * p.group + y * p.columns * p.per;
-      const std::int64_t from = y - p.top;
-      if (from < 0 || from >= p.h) {
-        std::fill_n(row, p.columns * p.per, 0.0f);
-        continue;
-      }
-      const std::int64_t begin = std::min(p.left, p.columns);
-      const std::int64_t end = std::clamp(p.left + p.w, begin, p.columns);
-      std::fill_n(row, begin * p.per, 0.0f);
-      std::fill_n(row + end * p.per, (p.columns - end) * p.per, 0.0f);
-      const float* source = x + from * p.w * p.channels + g * p.per;
+    for (std::int64_t y = 0; y < rows && columns > 0; ++y) {
+      float* row = to + g * p.group + ((y + p.top) * p.columns + p.left) * p.per;
+      const float* source = x + y * p.w * p.channels + g * p.per;
       if (p.groups == 1) {
-        std::memcpy(row + begin * p.per, source,
-                    static_cast<std::size_t>((end - begin) * p.per) * sizeof(float));
+        std::memcpy(row, source, static_cast<std::size_t>(columns * p.per) * sizeof(float));
         continue;
       }
-      for (std::int64_t c = begin; c < end; ++c)
-        std::copy_n(source + (c - begin) * p.channels, p.per, row + c * p.per);
+      for (std::int64_t c = 0; c < columns; ++c)
+        std::copy_n(source + c * p.channels, p.per, row + c * p.per);
     }
     if (p.core >= 0) make_pair_rows(p, kernels, to + g * p.group);
   }
@@ -303,8 +295,7 @@ struct Room {
     if (!p.direct) {
       const std::int64_t size = blocks * w.cut.round_samples * p.image;
       staged = w.scratch.get<float>(Use::strip, p.lead + size + kSlack, thread) + p.lead;
-      std::fill_n(staged - p.lead, p.lead, 0.0f);
-      std::fill_n(staged + size, kSlack, 0.0f);
+      std::fill_n(staged - p.lead, p.lead + size + kSlack, 0.0f);  // padding, for all samples
     }
     if (w.cut.parts())
       parts = w.scratch.get<float>(Use::partial, blocks * w.units() * w.kept_size, thread);
