@@ -61,6 +61,7 @@ void PairRun::add(const float* images, std::int64_t samples, float* points, bool
   t.last = item_.last;
   t.add = add;
   t.acc = points;
+  t.acc_row = item_.vectors * kernels_.lanes;
   for (int i = 0; i < products_; ++i) {
     const Product product = product_of(plan_, bundle_.left, i);
     const std::int64_t a_row = product.a.step * plan_.row, b_row = product.b.step * plan_.row;

@@ -350,6 +350,7 @@ void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, 
   plan.groups = g.groups;
   plan.per = x[3] / g.groups;
   plan.kh = args.kh, plan.kw = args.kw;
+  plan.dilation_w = g.dilation_w;
   plan.length = args.length();
   plan.bias = args.bias;
   plan.positions = g.out_h(plan.h, plan.kh) * g.out_w(plan.w, plan.kw);

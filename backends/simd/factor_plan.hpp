@@ -65,7 +65,7 @@ struct FactorPlan {
   bool by_distance = false;
   bool direct = false;  ///< x is read where it lies, without a padded copy
   std::int64_t n = 0, h = 0, w = 0, channels = 0;
-  std::int64_t groups = 1, per = 0, kh = 1, kw = 1, length = 0;
+  std::int64_t groups = 1, per = 0, kh = 1, kw = 1, dilation_w = 1, length = 0;
   bool bias = false;
   std::int64_t positions = 0;  ///< of the output
   // The image that tiles read: [rows, columns, per], beginning `top`, `left` before x.

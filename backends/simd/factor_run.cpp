@@ -132,10 +132,9 @@ class ItemRun {
   void add(const float* images, std::int64_t samples, float* cells, bool add) const {
     static const float one = 1.0f;
     FactorTile t{};
-    t.offset = offset_;
     t.rows = item_.rows;
-    t.vectors = item_.vectors;
     t.last = item_.last;
+    t.acc_row = width_;
     t.add = add;
     const std::int64_t step[3] = {plan_.image, plan_.row, plan_.pixel};
     const FactorAxis &up = axis(), &across = plan_.horizontal;
@@ -150,7 +149,13 @@ class ItemRun {
         const float* origin = images + up.edges[i] * plan_.row + across.edges[j] * plan_.pixel;
         t.a = item_.bias ? &one : origin + item_.offset;
         t.b = origin;
-        t.acc = cells + (y * across.cells() + x) * size_;
+        float* cell = cells + (y * across.cells() + x) * size_;
+        const Range inside = vectors_inside({across.edges[j], across.edges[j + 1]});
+        if (!add && inside.end - inside.begin < item_.vectors) std::fill_n(cell, size_, 0.0f);
+        if (inside.begin >= inside.end) continue;
+        t.offset = offset_ + inside.begin;
+        t.vectors = static_cast<int>(inside.end - inside.begin);
+        t.acc = cell + inside.begin * kernels_.lanes;
         kernels_.factor_tile(t);
       }
     }
@@ -186,6 +191,18 @@ class ItemRun {
   }
 
  private:
+  /// The vectors that reach into the image from some of these columns: the others meet its padding
+  /// only, where x is 0.
+  Range vectors_inside(Range columns) const {
+    const FactorStrip& strip = item_.strips[0];
+    if (!plan_.by_distance || item_.strip_count != 1) return {0, item_.vectors};
+    const std::int64_t per = plan_.per, lanes = kernels_.lanes, dw = strip.dw * plan_.dilation_w;
+    const std::int64_t first = (1 - columns.end - dw) * per - strip.begin;
+    const std::int64_t end = (plan_.w - columns.begin - dw) * per - strip.begin;
+    return {std::max<std::int64_t>(0, first) / lanes,
+            std::clamp<std::int64_t>((end + lanes - 1) / lanes, 0, item_.vectors)};
+  }
+
   /// Kernel rows with a partner: their windows come first, so that what lies below them is not
   /// needed.
   std::int64_t taps_above() const { return plan_.by_distance ? plan_.kh - least_distance() : 1; }

@@ -218,14 +218,15 @@ struct PackPanels {
   float* to;
 };
 
-/// acc[m][v][l] = (acc +) sum over i of a[i . a_step + m] b[i . b_step + offset[v] + l] for the
+/// acc[m acc_row + v lanes + l] = (acc +) sum over i of a[i . a_step + m] b[i . b_step + offset[v] + l] for the
 /// index triples i < count, m < rows, v < vectors, l < lanes (of the last vector: l < last, else
 /// 0).
 struct FactorTile {
   const float *a, *b;
   ptrdiff_t count[3], a_step[3], b_step[3];  ///< outermost first
   const ptrdiff_t* offset;                   ///< [vectors]
-  float* acc;                                ///< [rows][vectors * lanes]
+  float* acc;
+  ptrdiff_t acc_row;  ///< >= vectors * lanes
   int rows;                                  ///< 1 .. Kernels::tile_rows[vectors]
   int vectors;                               ///< 1 .. kMaxPanelVectors
   int last;

@@ -64,7 +64,7 @@ void factor_tile_of(const FactorTile& t) {
   for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
-      float* out = t.acc + (m * NV + v) * kLanes;
+      float* out = t.acc + m * t.acc_row + v * kLanes;
       vf sum = acc[0][m][v];
 #pragma GCC unroll 4
       for (int c = 1; c < kChains; ++c) sum = v_add(sum, acc[c][m][v]);
