@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backends/simd/factor_columns.hpp"
+#include "backends/simd/factor_means.hpp"
 #include "backends/simd/factor_rows.hpp"
 #include "backends/simd/factor_run.hpp"
 #include "backends/simd/parallel.hpp"
@@ -158,7 +159,10 @@ FactorSums Factor::sum_patches(const api::PatchCovariance& args) {
   Planned& p = planned(args);
   p.plan.n = p.columns.n = args.x.shape()[0];
   const float* x = args.x.data<float>();
-  return p.by_columns ? run_columns(p.columns, x, context_) : run_factor(p.plan, x, context_);
+  const FactorSums sums =
+      p.by_columns ? run_columns(p.columns, x, context_) : run_factor(p.plan, x, context_);
+  if (args.bias) sum_means(args, sums, context_);
+  return sums;
 }
 
 Factor::Planned& Factor::planned(const api::PatchCovariance& args) {

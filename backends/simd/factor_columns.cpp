@@ -139,33 +139,23 @@ class ColumnRun {
       Part part{dh_, 0, 0, shifts * k / pieces, 0};
       part.shifts = shifts * (k + 1) / pieces - part.shift;
       part.shift += p_.least_shift(dh_);
-      for_planes(part, [&] {
+      const std::int64_t most = w_.kernels.column_planes[part.shifts];
+      for (; part.plane < p_.per; part.plane += part.planes) {
+        part.planes = std::min(most, p_.per - part.plane);
         for (std::int64_t c = 0; c < p_.per; ++c) products(part, c);
         add_blocks(part);
-      });
+      }
     }
-    if (p_.bias && dh_ == 0) add_means();
   }
 
  private:
-  template <class Body>
-  void for_planes(Part& part, const Body& body) const {
-    const std::int64_t most = w_.kernels.column_planes[part.shifts];
-    for (part.plane = 0; part.plane < p_.per; part.plane += part.planes) {
-      part.planes = std::min(most, p_.per - part.plane);
-      body();
-    }
-  }
-
   /// The sums of all bands, [band][planes][shifts][width]; `b`: the right factor of row 0 and shift
-  /// 0, or of the constant 1.
-  void sum_bands(const Part& part, const float* b, bool constant) const {
+  /// 0.
+  void sum_bands(const Part& part, const float* b) const {
     ColumnTile t{};
-    t.a_image = p_.image;
-    t.a_row = p_.pitch;
+    t.a_image = t.b_image = p_.image;
+    t.a_row = t.b_row = p_.pitch;
     t.a_plane = p_.plane;
-    t.b_image = constant ? 0 : p_.image;
-    t.b_row = constant ? 0 : p_.pitch;
     t.shift = p_.dilation_w;
     t.samples = samples_;
     t.planes = static_cast<int>(part.planes);
@@ -174,7 +164,7 @@ class ColumnRun {
     const std::int64_t core = p_.core.begin - dh_ * p_.dilation_h;
     for (std::int64_t k = 0; k < bands_.cells(); ++k) {
       const std::int64_t from = bands_.edges[static_cast<std::size_t>(k)];
-      if (core_ != nullptr && !constant && from == core) {
+      if (core_ != nullptr && from == core) {
         std::copy_n(core_ + p_.core_of(dh_, part.shift), part.shifts * pair_,
                     cells_ + k * part.shifts * pair_);
         continue;
@@ -183,7 +173,7 @@ class ColumnRun {
       for (std::int64_t v = 0; v < p_.vectors; ++v) {
         const std::int64_t at = p_.lanes + v * p_.lanes;  // behind the margin
         t.a = images_ + part.plane * p_.plane + from * p_.pitch + at;
-        t.b = constant ? b : b + (from + part.dh * p_.dilation_h) * p_.pitch + at;
+        t.b = b + (from + part.dh * p_.dilation_h) * p_.pitch + at;
         t.acc = cells_ + k * part.pairs() * pair_ + v * p_.lanes;
         w_.kernels.column_tile(t);
       }
@@ -208,7 +198,7 @@ class ColumnRun {
 
   /// Fills entries_[r][pair][s][c] for channel c of the right factor.
   void products(const Part& part, std::int64_t c) const {
-    sum_bands(part, images_ + c * p_.plane + part.shift * p_.dilation_w, false);
+    sum_bands(part, images_ + c * p_.plane + part.shift * p_.dilation_w);
     for (std::int64_t r = 0; r < p_.kh - part.dh; ++r) {
       sum_window(r, part.pairs());
       for (std::int64_t i = 0; i < part.pairs(); ++i) {
@@ -232,23 +222,6 @@ class ColumnRun {
         }
       }
     }
-  }
-
-  /// The row of the constant 1.
-  void add_means() const {
-    alignas(64) static constexpr float kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    Part part{0, 0, 0, 0, 1};
-    for_planes(part, [&] {
-      sum_bands(part, kOnes, true);
-      for (std::int64_t r = 0; r < p_.kh; ++r) {
-        sum_window(r, part.planes);
-        double* to = sums_ + (p_.length - 1) * p_.length + r * p_.kw * p_.per + part.plane;
-        for (std::int64_t i = 0; i < part.planes; ++i) {
-          for (std::int64_t s = 0; s < p_.kw; ++s)
-            to[s * p_.per + i] += static_cast<double>(row_[i * p_.lanes + s]);
-        }
-      }
-    });
   }
 
   const Work& w_;
@@ -389,7 +362,7 @@ bool make_column_plan(const api::PatchCovariance& args, const Kernels& kernels, 
     return false;
   p.n = x[0], p.h = x[1], p.w = x[2], p.channels = x[3];
   p.groups = g.groups, p.per = x[3] / g.groups;
-  p.kh = args.kh, p.kw = args.kw, p.length = args.length(), p.bias = args.bias;
+  p.kh = args.kh, p.kw = args.kw, p.length = args.length();
   p.dilation_h = g.dilation_h, p.dilation_w = g.dilation_w;
   p.pad_top = g.pad_top, p.pad_left = g.pad_left;
   p.out_h = g.out_h(p.h, p.kh), p.out_w = g.out_w(p.w, p.kw);
@@ -417,7 +390,7 @@ FactorSums run_columns(const ColumnPlan& p, const float* x, Context& context) {
   w.blocks = {lanes, (blocks + lanes - 1) / lanes};
   w.sums_size = p.groups * p.length * p.length;
   w.sums = scratch.get<double>(Use::sums, lanes * w.sums_size);
-  const SumsSpace space{w.sums, lanes, p.groups, p.length, p.bias, p.n * p.out_h * p.out_w};
+  const FactorSums space{w.sums, lanes, w.sums_size};
   const double operations = p.cost * static_cast<double>(p.n * p.groups);
   if (lanes >= omp_get_max_threads())
     return sum_by_lanes(space, operations, [&](std::int64_t lane) { run_lane(w, lane); });

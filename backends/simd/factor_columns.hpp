@@ -25,7 +25,6 @@ struct ColumnPlan {
   std::int64_t n = 0, h = 0, w = 0, channels = 0;
   std::int64_t groups = 1, per = 0, kh = 1, kw = 1, length = 0;
   std::int64_t dilation_h = 1, dilation_w = 1, pad_top = 0, pad_left = 0, out_h = 0, out_w = 0;
-  bool bias = false;
   std::int64_t lanes = 1, vectors = 0;           ///< of a row
   std::int64_t pitch = 0, plane = 0, image = 0;  ///< elements of a row with its margin, and so on
   Range core;                                    ///< rows that all distances sum at once

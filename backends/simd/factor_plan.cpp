@@ -44,10 +44,10 @@ class Cutter {
 
   /// Tiles of `rows` channels times one run: all of it, or what a whole vector does not know to lie
   /// below the diagonal.
-  void cut(const Run& run, std::int64_t rows, bool bias) {
+  void cut(const Run& run, std::int64_t rows) {
     const std::int64_t band = run.diagonal ? kernels_.lanes : std::max<std::int64_t>(1, rows);
     for (std::int64_t i = 0; i < rows; i += band) {
-      cut_rectangle(run, i, std::min(rows, i + band), run.diagonal ? i : 0, bias);
+      cut_rectangle(run, i, std::min(rows, i + band), run.diagonal ? i : 0);
     }
   }
 
@@ -64,7 +64,7 @@ class Cutter {
     const auto count = static_cast<std::int64_t>(runs.size());
     const std::int64_t pieces = (count + together - 1) / together;
     for (std::int64_t p = 0; p < pieces; ++p) {
-      FactorItem item = item_of({0, 0, runs[0], false}, 0, rows, false);
+      FactorItem item = item_of({0, 0, runs[0], false}, 0, rows);
       item.last = static_cast<int>(lanes);
       for (std::int64_t k = count * p / pieces; k < count * (p + 1) / pieces; ++k) {
         FactorStrip& strip = item.strips[item.strip_count++];
@@ -79,8 +79,7 @@ class Cutter {
 
  private:
   /// Rows [top, bottom) times elements [left, end) of the run.
-  void cut_rectangle(const Run& run, std::int64_t top, std::int64_t bottom, std::int64_t left,
-                     bool bias) {
+  void cut_rectangle(const Run& run, std::int64_t top, std::int64_t bottom, std::int64_t left) {
     const std::int64_t lanes = kernels_.lanes, rows = bottom - top;
     const std::int64_t all = (run.strip.end - left + lanes - 1) / lanes;
     const int most = choose_vectors(kernels_, rows, all);
@@ -91,8 +90,7 @@ class Cutter {
       const auto vectors = static_cast<int>((end - begin + lanes - 1) / lanes);
       const std::int64_t high = kernels_.tile_rows[vectors], parts = (rows + high - 1) / high;
       for (std::int64_t part = 0; part < parts; ++part) {
-        FactorItem item =
-            item_of(run, top + rows * part / parts, top + rows * (part + 1) / parts, bias);
+        FactorItem item = item_of(run, top + rows * part / parts, top + rows * (part + 1) / parts);
         item.vectors = vectors;
         item.last = static_cast<int>(plan_.direct ? end - begin - (vectors - 1) * lanes : lanes);
         item.strip_count = 1;
@@ -106,12 +104,11 @@ class Cutter {
     }
   }
 
-  static FactorItem item_of(const Run& run, std::int64_t i0, std::int64_t i1, bool bias) {
+  static FactorItem item_of(const Run& run, std::int64_t i0, std::int64_t i1) {
     FactorItem item;
     item.offset = run.row_offset + i0;
     item.row = run.row + i0;
     item.rows = static_cast<int>(i1 - i0);
-    item.bias = bias;
     return item;
   }
 
@@ -155,13 +152,6 @@ void bundle_singly(FactorPlan& p) {
     p.bundles.push_back({static_cast<int>(i), 1, false});
 }
 
-void add_bias_run(Cutter& cutter, const FactorPlan& p) {
-  if (!p.bias) return;
-  Run run{0, p.length - 1, {}, false};
-  run.strip.end = p.per;
-  cutter.cut(run, 1, true);
-}
-
 void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
   const api::ConvGeometry& g = args.geometry;
   p.by_distance = true;
@@ -197,9 +187,8 @@ void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, 
   }
   if (!cutter.cut_together(p.runs, p.per)) {
     for (const FactorStrip& run : p.runs)
-      cutter.cut({0, 0, run, run.dh == 0 && run.dw == 0}, p.per, false);
+      cutter.cut({0, 0, run, run.dh == 0 && run.dw == 0}, p.per);
   }
-  add_bias_run(cutter, p);
   bundle_singly(p);
   p.cost = cost_of(p, static_cast<double>(p.h * p.w), static_cast<double>(p.kh * p.kw));
 }
@@ -214,7 +203,7 @@ void add_bundles(FactorPlan& p, Cutter& cutter, std::int64_t first, int count, s
   run.strip.dw = dw;
   run.strip.end = taps * p.per;
   const auto before = static_cast<std::ptrdiff_t>(p.items.size());
-  cutter.cut(run, p.per, false);
+  cutter.cut(run, p.per);
   p.tiles.assign(p.items.begin() + before, p.items.end());
   p.items.resize(static_cast<std::size_t>(before));
   for (const FactorItem& tile : p.tiles) {
@@ -259,10 +248,6 @@ void plan_by_row_pairs(const api::PatchCovariance& args, const Kernels& kernels,
     p.cost += item.rows * item.vectors * (bundle.left ? 3.0 : 4.0) * pixels;
   }
   p.cost += 2.0 * static_cast<double>(kPairRows * p.pairs * p.columns * p.per) / kernels.lanes;
-  const std::size_t first = p.items.size();
-  add_bias_run(cutter, p);
-  for (std::size_t i = first; i < p.items.size(); ++i)
-    p.bundles.push_back({static_cast<int>(i), 1, false});
 }
 
 void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
@@ -301,13 +286,9 @@ void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, Fac
       for (std::int64_t c = first; c < (joined ? first + 1 : p.kw); ++c) {
         cutter.cut(
             {r * row_step + s * column_step, t * p.per, run_of(other, c), other == r && c == s},
-            p.per, false);
+            p.per);
       }
     }
-  }
-  for (std::int64_t r = 0; p.bias && r < p.kh; ++r) {
-    for (std::int64_t c = 0; c < (joined ? 1 : p.kw); ++c)
-      cutter.cut({0, p.length - 1, run_of(r, c), false}, 1, true);
   }
   bundle_singly(p);
   p.cost = cost_of(p, static_cast<double>(out_h * out_w), 1.0);
@@ -352,7 +333,6 @@ void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, 
   plan.kh = args.kh, plan.kw = args.kw;
   plan.dilation_w = g.dilation_w;
   plan.length = args.length();
-  plan.bias = args.bias;
   plan.positions = g.out_h(plan.h, plan.kh) * g.out_w(plan.w, plan.kw);
   using Way = void (*)(const api::PatchCovariance&, const Kernels&, FactorPlan&);
   Way best = plan_by_pairs;

@@ -36,7 +36,6 @@ struct FactorItem {
   std::int64_t offset = 0;  ///< of its first row's element, behind the pixel
   std::int64_t row = 0;     ///< of the factor; by distance: for tap 0
   int rows = 0, vectors = 0, last = 0;
-  bool bias = false;  ///< the row of the factor that multiplies the constant 1
   int strip_count = 0;
   FactorStrip strips[kMaxPanelVectors];
 };
@@ -66,7 +65,6 @@ struct FactorPlan {
   bool direct = false;  ///< x is read where it lies, without a padded copy
   std::int64_t n = 0, h = 0, w = 0, channels = 0;
   std::int64_t groups = 1, per = 0, kh = 1, kw = 1, dilation_w = 1, length = 0;
-  bool bias = false;
   std::int64_t positions = 0;  ///< of the output
   // The image that tiles read: [rows, columns, per], beginning `top`, `left` before x.
   std::int64_t rows = 0, columns = 0, top = 0, left = 0;

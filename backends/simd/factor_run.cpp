@@ -86,8 +86,7 @@ void copy_image(const FactorPlan& p, const Kernels& kernels, const float* x, flo
 
 /// The loops of a tile over samples, rows and columns: those of one step vanish, those that
 /// continue each other become one, and none is left around what remains.
-void set_loops(FactorTile& t, const std::int64_t (&count)[3], const std::int64_t (&step)[3],
-               bool constant) {
+void set_loops(FactorTile& t, const std::int64_t (&count)[3], const std::int64_t (&step)[3]) {
   int used = 0;
   std::int64_t counts[3] = {1, 1, 1}, steps[3] = {0, 0, 0};
   for (int i = 0; i < 3; ++i) {
@@ -104,7 +103,7 @@ void set_loops(FactorTile& t, const std::int64_t (&count)[3], const std::int64_t
     const int from = i - (3 - used);  // right aligned
     t.count[i] = from < 0 ? 1 : counts[from];
     t.b_step[i] = from < 0 ? 0 : steps[from];
-    t.a_step[i] = constant ? 0 : t.b_step[i];
+    t.a_step[i] = t.b_step[i];
   }
 }
 
@@ -130,7 +129,6 @@ class ItemRun {
 
   /// Adds samples [0, samples) of `images` to the cells, but for those that pairs of rows give.
   void add(const float* images, std::int64_t samples, float* cells, bool add) const {
-    static const float one = 1.0f;
     FactorTile t{};
     t.rows = item_.rows;
     t.last = item_.last;
@@ -140,14 +138,14 @@ class ItemRun {
     const FactorAxis &up = axis(), &across = plan_.horizontal;
     const std::int64_t bands = up.last[static_cast<std::size_t>(taps_above() - 1)];
     for (std::int64_t y = 0; y < bands; ++y) {
-      if (y == plan_.core && !item_.bias) continue;
+      if (y == plan_.core) continue;
       for (std::int64_t x = 0; x < across.cells(); ++x) {
         const auto i = static_cast<std::size_t>(y), j = static_cast<std::size_t>(x);
         const std::int64_t count[3] = {samples, up.edges[i + 1] - up.edges[i],
                                        across.edges[j + 1] - across.edges[j]};
-        set_loops(t, count, step, item_.bias);
+        set_loops(t, count, step);
         const float* origin = images + up.edges[i] * plan_.row + across.edges[j] * plan_.pixel;
-        t.a = item_.bias ? &one : origin + item_.offset;
+        t.a = origin + item_.offset;
         t.b = origin;
         float* cell = cells + (y * across.cells() + x) * size_;
         const Range inside = vectors_inside({across.edges[j], across.edges[j + 1]});
@@ -227,7 +225,7 @@ class ItemRun {
   /// The window of tap (r, s): every strip gives the taps (r + dh, s + dw) that exist.
   void add_window(std::int64_t r, std::int64_t s, const float* block, double* sums) const {
     const std::int64_t per = plan_.per, kw = plan_.kw;
-    const std::int64_t row = item_.bias ? item_.row : (r * kw + s) * per + item_.row;
+    const std::int64_t row = (r * kw + s) * per + item_.row;
     for (int k = 0, at = 0; k < item_.strip_count; ++k) {
       const FactorStrip& strip = item_.strips[k];
       const std::int64_t begin = std::max(strip.begin, -(s + strip.dw) * per);
@@ -399,8 +397,7 @@ FactorSums run_factor(const FactorPlan& plan, const float* x, Context& context) 
   }
   w.sums_size = plan.groups * plan.length * plan.length;
   w.sums = scratch.get<double>(Use::sums, cut.lanes * w.sums_size);
-  const SumsSpace space{w.sums,      cut.lanes, plan.groups,
-                        plan.length, plan.bias, plan.n * plan.positions};
+  const FactorSums space{w.sums, cut.lanes, plan.groups * plan.length * plan.length};
   const double operations = plan.cost * static_cast<double>(plan.n * plan.groups);
   if (cut.lanes >= omp_get_max_threads())
     return sum_by_lanes(space, operations, [&](std::int64_t lane) { run_lane(w, lane); });

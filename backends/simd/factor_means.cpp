@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+// Rows of pixels are summed over the samples of a block in f32, then, in f64, over the rows that
+// each row of the kernel sees, over blocks, and over the columns that each tap sees. So every pixel
+// is added once, not once per tap.
+#include "backends/simd/factor_means.hpp"
+
+#include <algorithm>
+
+#include "backends/simd/parallel.hpp"
+
+namespace isaribi::simd {
+namespace {
+
+constexpr std::int64_t kElements = 4096;  // of sums that stay in L1
+
+/// Where `pixel` is seen by a tap `offset` behind the first one, among `count` outputs; or -1.
+std::int64_t output_at(std::int64_t pixel, std::int64_t offset, std::int64_t stride,
+                       std::int64_t count) {
+  const std::int64_t at = pixel - offset;
+  return at >= 0 && at % stride == 0 && at / stride < count ? at / stride : -1;
+}
+
+struct Means {
+  const api::PatchCovariance& args;
+  std::int64_t h, w, channels, out_h, out_w;
+  std::int64_t row() const { return w * channels; }
+  std::int64_t size() const { return args.kh * row(); }
+};
+
+Means means_of(const api::PatchCovariance& args) {
+  const core::Shape& x = args.x.shape();
+  const api::ConvGeometry& g = args.geometry;
+  return {args, x[1], x[2], x[3], g.out_h(x[1], args.kh), g.out_w(x[2], args.kw)};
+}
+
+/// seen[r][w, c] = the sum over `samples` samples and the rows that kernel row r sees.
+void sum_block(const Means& m, const float* x, std::int64_t samples, Context& context,
+               double* seen) {
+  const api::ConvGeometry& g = m.args.geometry;
+  const Kernels& kernels = context.kernels();
+  const std::int64_t row = m.row(), rows = kElements / std::clamp<std::int64_t>(row, 1, kElements);
+  float* sum = context.scratch.get<float>(Use::weights, rows * row, omp_get_thread_num());
+  std::fill_n(seen, m.size(), 0.0);
+  for (std::int64_t top = 0; top < m.h; top += rows) {
+    const std::int64_t end = std::min(m.h, top + rows), count = (end - top) * row;
+    const float* from = x + top * row;
+    std::copy_n(from, count, sum);
+    for (std::int64_t n = 1; n < samples; ++n)
+      kernels.add(sum, from + n * m.h * row, sum, count, false);
+    for (std::int64_t y = top; y < end; ++y) {
+      for (std::int64_t r = 0; r < m.args.kh; ++r) {
+        if (output_at(y, r * g.dilation_h - g.pad_top, g.stride_h, m.out_h) >= 0)
+          kernels.add_in_double(sum + (y - top) * row, seen + r * row, row, true);
+      }
+    }
+  }
+}
+
+/// The windows of all taps, from what their rows see.
+void add_windows(const Means& m, const double* seen, double* sums) {
+  const api::ConvGeometry& g = m.args.geometry;
+  const std::int64_t per = m.channels / g.groups, length = m.args.length();
+  for (std::int64_t r = 0; r < m.args.kh; ++r) {
+    for (std::int64_t s = 0; s < m.args.kw; ++s) {
+      for (std::int64_t w = 0; w < m.w; ++w) {
+        if (output_at(w, s * g.dilation_w - g.pad_left, g.stride_w, m.out_w) < 0) continue;
+        const double* pixel = seen + r * m.row() + w * m.channels;
+        for (std::int64_t group = 0; group < g.groups; ++group, pixel += per) {
+          double* last = sums + (group + 1) * length * length - length;
+          for (std::int64_t c = 0; c < per; ++c) last[(r * m.args.kw + s) * per + c] += pixel[c];
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void sum_means(const api::PatchCovariance& args, const FactorSums& sums, Context& context) {
+  const Means m = means_of(args);
+  const std::int64_t n = args.x.shape()[0], length = args.length(), size = m.size();
+  const std::int64_t blocks = (n + api::kSampleBlock - 1) / api::kSampleBlock;
+  double* seen = context.ready().get<double>(Use::channels, (blocks + 1) * size);
+  parallel_ranges(blocks, args.x.count(), 1, [&](Range r) {
+    for (std::int64_t b = r.begin; b < r.end; ++b) {
+      const std::int64_t first = b * api::kSampleBlock;
+      sum_block(m, args.x.data<float>() + first * m.h * m.row(),
+                std::min(api::kSampleBlock, n - first), context, seen + b * size);
+    }
+  });
+  for (std::int64_t b = 1; b < blocks; ++b) context.kernels().add_f64(seen, seen + b * size, size);
+  if (blocks > 0) add_windows(m, seen, sums.data);
+  for (std::int64_t group = 1; group <= args.geometry.groups; ++group)
+    sums.data[group * length * length - 1] = static_cast<double>(n * m.out_h * m.out_w);
+}
+
+}  // namespace isaribi::simd
