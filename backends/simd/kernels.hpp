@@ -218,17 +218,17 @@ struct PackPanels {
   float* to;
 };
 
-/// acc[m acc_row + v lanes + l] = (acc +) sum over i of a[i . a_step + m] b[i . b_step + offset[v] + l] for the
-/// index triples i < count, m < rows, v < vectors, l < lanes (of the last vector: l < last, else
-/// 0).
+/// acc[m acc_row + v lanes + l] = (acc +) sum over i of a[i . a_step + m] b[i . b_step + offset[v]
+/// + l] for the index triples i < count, m < rows, v < vectors, l < lanes (of the last vector: l <
+/// last, else 0).
 struct FactorTile {
   const float *a, *b;
   ptrdiff_t count[3], a_step[3], b_step[3];  ///< outermost first
   const ptrdiff_t* offset;                   ///< [vectors]
   float* acc;
   ptrdiff_t acc_row;  ///< >= vectors * lanes
-  int rows;                                  ///< 1 .. Kernels::tile_rows[vectors]
-  int vectors;                               ///< 1 .. kMaxPanelVectors
+  int rows;           ///< 1 .. Kernels::tile_rows[vectors]
+  int vectors;        ///< 1 .. kMaxPanelVectors
   int last;
   bool add;
 };
