@@ -79,7 +79,7 @@ Case factor_case(const Arguments& a, api::Backend& b) {
   const std::int64_t length = k * k * i + (args.bias ? 1 : 0);
   const std::int64_t out = args.geometry.out_h(h, k);
   args.x = noise(b, {n, h, h, i});
-  args.a = b.make({1, length * (length + 1) / 2}, DType::f32);  // packed, as K-FAC sums it
+  args.a = b.make({1, length * (length + 1) / 2}, DType::f64);  // packed, as K-FAC sums it
   Case c;
   c.flops = static_cast<double>(length * (length + 1)) * static_cast<double>(n * out * out);
   c.bytes = bytes_of({args.x, args.a});

@@ -12,13 +12,23 @@
 namespace isaribi::simd {
 namespace {
 
-constexpr std::int64_t kGrain = 8;  // tiles at once
-
 /// How the triangle is cut: strips of rows times panels of columns.
 struct Tiles {
   std::int64_t height, width, strips, panels;
   /// A panel needs the strips from here on.
   std::int64_t first_strip(std::int64_t panel) const { return panel * width / height; }
+  /// Columns of a panel up to the diagonal in the last row of a strip, which tell what a tile
+  /// costs.
+  std::int64_t columns(std::int64_t panel, std::int64_t strip) const {
+    return std::min(width, (strip + 1) * height - panel * width);
+  }
+  std::int64_t cost() const {
+    std::int64_t sum = 0;
+    for (std::int64_t p = 0; p < panels; ++p) {
+      for (std::int64_t strip = first_strip(p); strip < strips; ++strip) sum += columns(p, strip);
+    }
+    return sum;
+  }
 };
 
 Tiles tiles_of(const RowsFactor& f, const Kernels& kernels) {
@@ -107,19 +117,19 @@ void run_rows(const RowsFactor& f, T* a, Context& context) {
   Scratch& scratch = context.ready();
   if (f.in > 0) {
     const Tiles tiles = tiles_of(f, kernels);
-    std::int64_t items = 0;
-    for (std::int64_t p = 0; p < tiles.panels; ++p) items += tiles.strips - tiles.first_strip(p);
-    parallel_shares(items, f.n * f.in * f.in / 8, kGrain, [&](Range r) {
+    parallel_ranges(tiles.cost(), f.n * f.in * f.in / 8, 1, [&](Range r) {
       const int thread = omp_get_thread_num();
       double* sums = scratch.get<double>(Use::sums, tiles.height * tiles.width, thread);
       float* copy = scratch.get<float>(Use::strip, f.n * tiles.width + 16, thread);
-      for (std::int64_t p = 0, begin = 0; p < tiles.panels && begin < r.end; ++p) {
-        const std::int64_t first = tiles.first_strip(p), end = begin + tiles.strips - first;
-        const Range part{std::max(begin, r.begin), std::min(end, r.end)};
-        if (part.begin < part.end)
-          run_panel(f, kernels, tiles, panel_of(f, kernels, tiles, p, copy),
-                    {first + part.begin - begin, first + part.end - begin}, sums, a);
-        begin = end;
+      std::int64_t at = 0;
+      for (std::int64_t p = 0; p < tiles.panels; ++p) {
+        Range own{tiles.strips, 0};  // strips that begin within r
+        for (std::int64_t strip = tiles.first_strip(p); strip < tiles.strips; ++strip) {
+          if (r.begin <= at && at < r.end) own = {std::min(own.begin, strip), strip + 1};
+          at += tiles.columns(p, strip);
+        }
+        if (own.begin < own.end)
+          run_panel(f, kernels, tiles, panel_of(f, kernels, tiles, p, copy), own, sums, a);
       }
     });
   }
