@@ -13,11 +13,12 @@ namespace {
 
 constexpr std::int64_t kElements = 4096;  // of sums that stay in L1
 
-/// Where `pixel` is seen by a tap `offset` behind the first one, among `count` outputs; or -1.
-std::int64_t output_at(std::int64_t pixel, std::int64_t offset, std::int64_t stride,
-                       std::int64_t count) {
-  const std::int64_t at = pixel - offset;
-  return at >= 0 && at % stride == 0 && at / stride < count ? at / stride : -1;
+/// Of `count` outputs, those that see one of `pixels` with a tap `offset` behind the first one.
+Range outputs(Range pixels, std::int64_t offset, std::int64_t stride, std::int64_t count) {
+  const auto first = [&](std::int64_t pixel) {  // that sees it or one behind it
+    return std::min(count, (std::max<std::int64_t>(0, pixel - offset) + stride - 1) / stride);
+  };
+  return {first(pixels.begin), first(pixels.end)};
 }
 
 struct Means {
@@ -47,11 +48,12 @@ void sum_block(const Means& m, const float* x, std::int64_t samples, Context& co
     std::copy_n(from, count, sum);
     for (std::int64_t n = 1; n < samples; ++n)
       kernels.add(sum, from + n * m.h * row, sum, count, false);
-    for (std::int64_t y = top; y < end; ++y) {
-      for (std::int64_t r = 0; r < m.args.kh; ++r) {
-        if (output_at(y, r * g.dilation_h - g.pad_top, g.stride_h, m.out_h) >= 0)
-          kernels.add_in_double(sum + (y - top) * row, seen + r * row, row, true);
-      }
+    for (std::int64_t r = 0; r < m.args.kh; ++r) {
+      const std::int64_t offset = r * g.dilation_h - g.pad_top;
+      const Range rows_out = outputs({top, end}, offset, g.stride_h, m.out_h);
+      for (std::int64_t p = rows_out.begin; p < rows_out.end; ++p)
+        kernels.add_in_double(sum + (p * g.stride_h + offset - top) * row, seen + r * row, row,
+                              true);
     }
   }
 }
@@ -62,9 +64,10 @@ void add_windows(const Means& m, const double* seen, double* sums) {
   const std::int64_t per = m.channels / g.groups, length = m.args.length();
   for (std::int64_t r = 0; r < m.args.kh; ++r) {
     for (std::int64_t s = 0; s < m.args.kw; ++s) {
-      for (std::int64_t w = 0; w < m.w; ++w) {
-        if (output_at(w, s * g.dilation_w - g.pad_left, g.stride_w, m.out_w) < 0) continue;
-        const double* pixel = seen + r * m.row() + w * m.channels;
+      const std::int64_t offset = s * g.dilation_w - g.pad_left;
+      const Range columns = outputs({0, m.w}, offset, g.stride_w, m.out_w);
+      for (std::int64_t q = columns.begin; q < columns.end; ++q) {
+        const double* pixel = seen + r * m.row() + (q * g.stride_w + offset) * m.channels;
         for (std::int64_t group = 0; group < g.groups; ++group, pixel += per) {
           double* last = sums + (group + 1) * length * length - length;
           for (std::int64_t c = 0; c < per; ++c) last[(r * m.args.kw + s) * per + c] += pixel[c];

@@ -208,6 +208,10 @@ void add_in_double(const float* x, double* y, ptrdiff_t n, bool add) {
     p += kDoubles;
     d_store(p, add ? d_add(d_load(p), d_high(u)) : d_high(u));
   }
+  for (; i + kDoubles <= n; i += kDoubles) {
+    const vd u = d_from_floats(x + i);
+    d_store(y + i, add ? d_add(d_load(y + i), u) : u);
+  }
   for (; i < n; ++i) y[i] = add ? y[i] + static_cast<double>(x[i]) : static_cast<double>(x[i]);
 }
 
