@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "backends/api/conv.hpp"
+#include "backends/simd/gemm_plan.hpp"
 #include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
@@ -45,10 +46,12 @@ struct Panel {
 };
 
 /// The sums of `rows` rows, of which the first is at `left`, `left_step` from sample to sample, and
-/// of the first `columns` columns of a panel.
+/// of the first `columns` columns of a panel. next(i): what will be written in the i-th row after
+/// these, to be brought near meanwhile; or nullptr.
+template <class Next>
 void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, const float* left,
               std::int64_t left_step, std::int64_t rows, std::int64_t columns, std::int64_t row,
-              double* sums) {
+              double* sums, const Next& next) {
   if (f.n == 0) std::fill_n(sums, rows * row, 0.0);
   GemmTile t{};
   t.a_row = 1;
@@ -63,6 +66,8 @@ void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, c
     t.a = left + begin * left_step;
     t.b = panel.data + begin * panel.step;
     t.beta = begin > 0 ? 1.0f : 0.0f;
+    LinesAhead ahead{next(begin / api::kSampleBlock), kLine, api::kSampleBlock / kSteps, 1};
+    t.ahead = ahead.from ? &ahead : nullptr;
     kernels.gemm_tile(t);
   }
 }
@@ -88,14 +93,20 @@ void run_panel(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles, 
   for (std::int64_t strip = strips.begin; strip < strips.end; ++strip) {
     const std::int64_t first = strip * tiles.height, end = std::min(first + tiles.height, f.in);
     const std::int64_t columns = std::min(panel.columns, end - panel.begin);
-    sum_tile(f, kernels, panel, f.x + first, f.in, end - first, columns, tiles.width, sums);
+    const auto next = [&](std::int64_t i) -> const float* {
+      const std::int64_t row = end + i;
+      const bool written = i < tiles.height && row < f.in && row >= panel.begin;
+      return written ? reinterpret_cast<const float*>(a + row_begin(row) + panel.begin) : nullptr;
+    };
+    sum_tile(f, kernels, panel, f.x + first, f.in, end - first, columns, tiles.width, sums, next);
     for (std::int64_t row = std::max(first, panel.begin); row < end; ++row)
       store_row(f, kernels, sums + (row - first) * tiles.width,
                 std::min(panel.columns, row + 1 - panel.begin), a + row_begin(row) + panel.begin);
   }
   if (!f.bias || strips.end < tiles.strips) return;
   static const float one = 1.0f;
-  sum_tile(f, kernels, panel, &one, 0, 1, panel.columns, tiles.width, sums);
+  sum_tile(f, kernels, panel, &one, 0, 1, panel.columns, tiles.width, sums,
+           [](std::int64_t) { return nullptr; });
   store_row(f, kernels, sums, panel.columns, a + row_begin(f.in) + panel.begin);
 }
 
