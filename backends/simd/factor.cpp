@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backends/simd/factor_columns.hpp"
+#include "backends/simd/factor_flat.hpp"
 #include "backends/simd/factor_means.hpp"
 #include "backends/simd/factor_rows.hpp"
 #include "backends/simd/factor_run.hpp"
@@ -155,12 +156,16 @@ void Factor::do_patch_covariance(const api::PatchCovariance& args) {
   }
 }
 
-FactorSums Factor::sum_patches(const api::PatchCovariance& args) {
+FactorSums Factor::sum_products(const api::PatchCovariance& args) {
+  if (is_flat(args, context_.kernels())) return run_flat(args, context_);
   Planned& p = planned(args);
   p.plan.n = p.columns.n = args.x.shape()[0];
   const float* x = args.x.data<float>();
-  const FactorSums sums =
-      p.by_columns ? run_columns(p.columns, x, context_) : run_factor(p.plan, x, context_);
+  return p.by_columns ? run_columns(p.columns, x, context_) : run_factor(p.plan, x, context_);
+}
+
+FactorSums Factor::sum_patches(const api::PatchCovariance& args) {
+  const FactorSums sums = sum_products(args);
   if (args.bias) sum_means(args, sums, context_);
   return sums;
 }

@@ -233,6 +233,9 @@ struct FactorTile {
   bool add;
 };
 
+inline constexpr int kMostFlatChannels = 8;
+inline constexpr int kMostFlatSums = 24;  ///< vectors
+
 inline constexpr int kMostColumnShifts = 9;
 inline constexpr int kMostColumnPairs = 27;  ///< planes x shifts of a tile, at most
 
@@ -297,6 +300,10 @@ struct Kernels {
   int (*invert_triangle)(const TriangleBlock&);
 
   void (*factor_tile)(const FactorTile&);
+  int flat_vectors[kMostFlatChannels + 1];  ///< lcm(C, lanes) / lanes, 0: no kernel of C channels
+  /// sums[v][d][l] = the sum over periods p of x[i] x[i + d], i = (p V + v) lanes + l, for v < V =
+  /// flat_vectors[C], d < C, l < lanes. Reads one vector more.
+  void (*flat_products)(const float* x, int channels, ptrdiff_t periods, float* sums);
   /// Sums and differences of rows x, x + row, .. x + 3 row, as factor_pairs.hpp names them.
   void (*pair_rows)(const float* x, ptrdiff_t row, float* out, ptrdiff_t step);
   /// y += x, [rows, n].

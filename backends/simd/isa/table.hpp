@@ -8,6 +8,7 @@
 #include "backends/simd/isa/depthwise_weights.hpp"
 #include "backends/simd/isa/factor_columns.hpp"
 #include "backends/simd/isa/factor_tile.hpp"
+#include "backends/simd/isa/flat_products.hpp"
 #include "backends/simd/isa/gemm_pack.hpp"
 #include "backends/simd/isa/gemm_tile.hpp"
 #include "backends/simd/isa/passes.hpp"
@@ -36,6 +37,8 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.cholesky_block = cholesky_block;
   k.invert_triangle = invert_triangle;
   k.factor_tile = factor_tile;
+  for (int c = 0; c <= kMostFlatChannels; ++c) k.flat_vectors[c] = flat_vectors(c);
+  k.flat_products = flat_products<>;
   k.pair_rows = pair_rows;
   k.widen_add = widen_add;
   for (int b = 1; b <= kMostColumnShifts; ++b) k.column_planes[b] = column_planes(b);

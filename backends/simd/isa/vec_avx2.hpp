@@ -77,6 +77,14 @@ inline vmask v_beats(vf candidate, vf best) {
 inline vf v_blend(vmask m, vf a, vf b) {
   return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(m));
 }
+/// Lanes D, D + 1 .. of a, then the first D of b.
+template <int D>
+inline vf v_shift(vf a, vf b) {
+  const __m256i low = _mm256_castps_si256(a), high = _mm256_castps_si256(b);
+  const __m256i middle = _mm256_permute2x128_si256(low, high, 0x21);
+  if constexpr (D < 4) return _mm256_castsi256_ps(_mm256_alignr_epi8(middle, low, 4 * D));
+  return _mm256_castsi256_ps(_mm256_alignr_epi8(high, middle, 4 * (D % 4)));
+}
 inline vi i_set(int a) {
   return _mm256_set1_epi32(a);
 }

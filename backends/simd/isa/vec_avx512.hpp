@@ -79,6 +79,12 @@ inline vmask v_beats(vf candidate, vf best) {
 inline vf v_blend(vmask m, vf a, vf b) {
   return _mm512_mask_blend_ps(m, a, b);
 }  // m ? b : a
+/// Lanes D, D + 1 .. of a, then the first D of b.
+template <int D>
+inline vf v_shift(vf a, vf b) {
+  return _mm512_castsi512_ps(_mm512_maskz_alignr_epi32(
+      static_cast<vmask>(0xffff), _mm512_castps_si512(b), _mm512_castps_si512(a), D));
+}
 inline vi i_set(int a) {
   return _mm512_set1_epi32(a);
 }
