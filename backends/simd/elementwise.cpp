@@ -20,14 +20,6 @@ void flat(std::int64_t n, const Body& body) {
   parallel_ranges(n, n, kGrain, body);
 }
 
-/// f32 into statistics in f64.
-void axpby_widening(const api::Axpby& args, const Range& r) {
-  const float* x = args.x.data<float>();
-  double* y = args.y.data<double>();
-  for (std::int64_t i = r.begin; i < r.end; ++i)
-    y[i] = args.alpha * static_cast<double>(x[i]) + (args.beta == 0 ? 0.0 : args.beta * y[i]);
-}
-
 /// Columns of some rows of a wide matrix: body(k, element of part k, element of the wide matrix,
 /// count) for each part and row.
 template <class Body>
@@ -154,19 +146,19 @@ void Elementwise::do_multiply(const api::Multiply& args) {
 void Elementwise::do_axpby(const api::Axpby& args) {
   const bool from64 = args.x.dtype() == core::DType::f64, to64 = args.y.dtype() == core::DType::f64;
   if (from64 || to64) {
+    const auto run = [&]<typename X, typename Y>(auto kernel, const X* x, Y* y) {
+      flat(args.x.count(), [&](Range r) {
+        kernel(args.alpha, x + r.begin, args.beta, y + r.begin, r.end - r.begin);
+      });
+    };
     const Kernels& kernels = context_.kernels();
-    flat(args.x.count(), [&](Range r) {
-      const std::int64_t n = r.end - r.begin;
-      if (!from64) {
-        axpby_widening(args, r);
-      } else if (to64) {
-        kernels.axpby_f64(args.alpha, args.x.data<double>() + r.begin, args.beta,
-                          args.y.data<double>() + r.begin, n);
-      } else {
-        kernels.axpby_f64_f32(args.alpha, args.x.data<double>() + r.begin, args.beta,
-                              args.y.data<float>() + r.begin, n);
-      }
-    });
+    if (!from64) {
+      run(kernels.axpby_f32_f64, args.x.data<float>(), args.y.data<double>());
+    } else if (to64) {
+      run(kernels.axpby_f64, args.x.data<double>(), args.y.data<double>());
+    } else {
+      run(kernels.axpby_f64_f32, args.x.data<double>(), args.y.data<float>());
+    }
     return;
   }
   const float* x = args.x.data<float>();

@@ -38,6 +38,7 @@ class Factor final : public api::FactorOps {
     bool by_columns = false;
   };
   Planned& planned(const api::PatchCovariance& args);
+  /// The unscaled sums: without the row of a bias, and with it.
   FactorSums sum_products(const api::PatchCovariance& args);
   FactorSums sum_patches(const api::PatchCovariance& args);
 

@@ -341,6 +341,7 @@ struct Kernels {
   /// y = alpha x + beta y in f64; beta = 0 does not read y.
   void (*axpby_f64)(double alpha, const double* x, double beta, double* y, ptrdiff_t n);
   void (*axpby_f64_f32)(double alpha, const double* x, double beta, float* y, ptrdiff_t n);
+  void (*axpby_f32_f64)(double alpha, const float* x, double beta, double* y, ptrdiff_t n);
   /// y = x, or y += x, in f64.
   void (*add_in_double)(const float* x, double* y, ptrdiff_t n, bool add);
   void (*fill)(float value, float* y, ptrdiff_t n);

@@ -273,30 +273,32 @@ void narrow_add(const float* g32, const double* g64, float scale, const float* a
   }
 }
 
-inline vd doubles(const double* p) {
-  return d_load(p);
-}
-inline vd doubles(const float* p) {
-  return d_from_floats(p);
-}
-inline void put_doubles(double* p, vd a) {
-  d_store(p, a);
-}
-inline void put_doubles(float* p, vd a) {
-  d_to_floats(p, a);
+/// kDoubles elements of f64 or f32, as f64.
+template <typename T>
+inline vd d_get(const T* p) {
+  if constexpr (sizeof(T) == sizeof(double)) {
+    return d_load(p);
+  } else {
+    return d_from_floats(p);
+  }
 }
 
-template <typename T>
-void axpby_double(double alpha, const double* x, double beta, T* y, ptrdiff_t n) {
+template <typename X, typename Y>
+void axpby_in_double(double alpha, const X* x, double beta, Y* y, ptrdiff_t n) {
   const vd va = d_set(alpha), vb = d_set(beta);
   ptrdiff_t i = 0;
   for (; i + kDoubles <= n; i += kDoubles) {
-    const vd old = beta != 0 ? d_mul(vb, doubles(y + i)) : d_zero();
-    put_doubles(y + i, d_fma(va, d_load(x + i), old));
+    const vd old = beta != 0 ? d_mul(vb, d_get(y + i)) : d_zero();
+    const vd sum = d_fma(va, d_get(x + i), old);
+    if constexpr (sizeof(Y) == sizeof(double)) {
+      d_store(y + i, sum);
+    } else {
+      d_to_floats(y + i, sum);
+    }
   }
   for (; i < n; ++i) {
     const double old = beta != 0 ? beta * static_cast<double>(y[i]) : 0.0;
-    y[i] = static_cast<T>(__builtin_fma(alpha, x[i], old));
+    y[i] = static_cast<Y>(__builtin_fma(alpha, static_cast<double>(x[i]), old));
   }
 }
 

@@ -64,8 +64,9 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.axpby = axpby;
   k.scale_add = scale_add;
   k.narrow_add = narrow_add;
-  k.axpby_f64 = axpby_double<double>;
-  k.axpby_f64_f32 = axpby_double<float>;
+  k.axpby_f64 = axpby_in_double<double, double>;
+  k.axpby_f64_f32 = axpby_in_double<double, float>;
+  k.axpby_f32_f64 = axpby_in_double<float, double>;
   k.add_in_double = add_in_double;
   k.fill = fill;
   k.dot = dot;
