@@ -147,7 +147,9 @@ void Elementwise::do_axpby(const api::Axpby& args) {
   const bool from64 = args.x.dtype() == core::DType::f64, to64 = args.y.dtype() == core::DType::f64;
   if (from64 || to64) {
     const auto run = [&]<typename X, typename Y>(auto kernel, const X* x, Y* y) {
-      flat(args.x.count(), [&](Range r) {
+      const std::int64_t n = args.x.count(),
+                         bytes = n * static_cast<std::int64_t>(sizeof(X) + sizeof(Y));
+      parallel_ranges(n, bytes / 4, kGrain, [&](Range r) {
         kernel(args.alpha, x + r.begin, args.beta, y + r.begin, r.end - r.begin);
       });
     };

@@ -32,8 +32,6 @@ struct Work {
   const Kernels& kernels;
   Scratch& scratch;
   const float* x;
-  std::vector<FactorAxis> bands;  // [dh]
-  std::vector<float> seen;        // [w][lanes]: 1 where column w is in the window of tap s
   Blocks blocks{};
   std::int64_t sums_size = 0;
   double* sums = nullptr;  // [lanes][groups][length][length]
@@ -115,7 +113,7 @@ class ColumnRun {
             const float* core, double* sums)
       : w_(work),
         p_(work.plan),
-        bands_(work.bands[static_cast<std::size_t>(dh)]),
+        bands_(work.plan.bands[static_cast<std::size_t>(dh)]),
         dh_(dh),
         images_(images),
         samples_(samples),
@@ -193,7 +191,7 @@ class ColumnRun {
       std::fill_n(window_, size, 0.0f);
       sum = window_;
     }
-    w_.kernels.column_windows({sum, pair_, pairs, p_.w, w_.seen.data(), row_});
+    w_.kernels.column_windows({sum, pair_, pairs, p_.w, p_.seen.data(), row_});
   }
 
   /// Fills entries_[r][pair][s][c] for channel c of the right factor.
@@ -372,18 +370,21 @@ bool make_column_plan(const api::PatchCovariance& args, const Kernels& kernels, 
   p.image = p.channels * p.plane;
   p.core = {};
   p.cost = cost_of(p, kernels);
-  if (p.per > 1) return true;
-  ColumnPlan other = p;
-  other.core = core_of(p);
-  other.cost = cost_of(other, kernels);
-  if (other.at_once() && other.cost < p.cost) p = other;
+  if (p.per == 1) {
+    ColumnPlan other = p;
+    other.core = core_of(p);
+    other.cost = cost_of(other, kernels);
+    if (other.at_once() && other.cost < p.cost) p = other;
+  }
+  p.bands.clear();
+  for (std::int64_t dh = 0; dh < p.kh; ++dh) p.bands.push_back(bands_of(p, dh));
+  p.seen = columns_seen(p);
   return true;
 }
 
 FactorSums run_columns(const ColumnPlan& p, const float* x, Context& context) {
   Scratch& scratch = context.ready();
-  Work w{p, context.kernels(), scratch, x, {}, columns_seen(p)};
-  for (std::int64_t dh = 0; dh < p.kh; ++dh) w.bands.push_back(bands_of(p, dh));
+  Work w{p, context.kernels(), scratch, x};
   const std::int64_t blocks =
       std::max<std::int64_t>(1, (p.n + api::kSampleBlock - 1) / api::kSampleBlock);
   const std::int64_t lanes = std::min(blocks, kRoundBlocks);

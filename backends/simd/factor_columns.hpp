@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "backends/api/factor.hpp"
 #include "backends/simd/context.hpp"
@@ -29,6 +30,8 @@ struct ColumnPlan {
   std::int64_t pitch = 0, plane = 0, image = 0;  ///< elements of a row with its margin, and so on
   Range core;                                    ///< rows that all distances sum at once
   double cost = 0;                               ///< vector operations per sample
+  std::vector<FactorAxis> bands;                 ///< [dh]: how the rows are cut
+  std::vector<float> seen;  ///< [w][lanes]: 1 where column w is in the window of tap s
 
   std::int64_t width() const { return vectors * lanes; }
   /// Horizontal distances at vertical distance `dh`, and the least of them.

@@ -155,6 +155,7 @@ void bundle_singly(FactorPlan& p) {
 void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
   const api::ConvGeometry& g = args.geometry;
   p.by_distance = true;
+  p.pixels.clear();
   p.core = -1;
   p.pairs = 0;
   p.direct = false;
@@ -250,6 +251,22 @@ void plan_by_row_pairs(const api::PatchCovariance& args, const Kernels& kernels,
   p.cost += 2.0 * static_cast<double>(kPairRows * p.pairs * p.columns * p.per) / kernels.lanes;
 }
 
+/// A loop that ends takes as long as a pixel or two. What is read directly has few rows per tile,
+/// which wait for loads: those of a list would be more.
+void list_pixels(FactorPlan& p, std::int64_t rows, std::int64_t columns) {
+  constexpr std::int64_t kShortRow = 64, kMostElements = std::int64_t{1} << 31;  // an int's
+  p.pixels.clear();
+  p.listed = 1;
+  if (p.direct || columns >= kShortRow || p.image * api::kSampleBlock >= kMostElements) return;
+  while (p.listed < api::kSampleBlock && p.listed * rows * columns < kShortRow) p.listed *= 2;
+  for (std::int64_t n = 0; n < p.listed; ++n) {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (std::int64_t j = 0; j < columns; ++j)
+        p.pixels.push_back(static_cast<int>(n * p.image + i * p.row + j * p.pixel));
+    }
+  }
+}
+
 void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
   const api::ConvGeometry& g = args.geometry;
   const std::int64_t out_h = g.out_h(p.h, p.kh), out_w = g.out_w(p.w, p.kw);
@@ -264,6 +281,7 @@ void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, Fac
   p.columns = (out_w - 1) * g.stride_w + (p.kw - 1) * g.dilation_w + 1;
   p.lead = 0;
   set_steps(p, g.stride_h, g.stride_w);
+  list_pixels(p, out_h, out_w);
   one_cell(out_h, p.vertical);
   one_cell(out_w, p.horizontal);
   p.items.clear();

@@ -72,6 +72,10 @@ struct FactorPlan {
   std::int64_t pixel = 0, row = 0, image = 0, group = 0;  ///< steps between pixels that are summed
   FactorAxis vertical, horizontal;  ///< in pixels that are summed; one cell when pair by pair
   std::vector<FactorAxis> bands;    ///< by distance: `vertical` of the taps with a partner dh below
+  /// Pair by pair, the pixels of `listed` samples, in elements behind the first one, where rows are
+  /// too short to be loops of their own; else none.
+  std::vector<int> pixels;
+  std::int64_t listed = 1;
   std::vector<FactorItem> items;
   std::vector<FactorBundle> bundles;
   std::int64_t core = -1;         ///< the vertical cell that is summed by pairs of rows, or -1

@@ -15,19 +15,14 @@ namespace {
 
 /// How the triangle is cut: strips of rows times panels of columns.
 struct Tiles {
-  std::int64_t height, width, strips, panels;
+  std::int64_t height, width, strips, panels, lanes;
   /// A panel needs the strips from here on.
   std::int64_t first_strip(std::int64_t panel) const { return panel * width / height; }
-  /// Columns of a panel up to the diagonal in the last row of a strip, which tell what a tile
-  /// costs.
-  std::int64_t columns(std::int64_t panel, std::int64_t strip) const {
-    return std::min(width, (strip + 1) * height - panel * width);
-  }
+  /// Columns up to the diagonal in the last row of a strip, to whole vectors.
+  std::int64_t cost(std::int64_t strip) const { return round_up((strip + 1) * height, lanes); }
   std::int64_t cost() const {
     std::int64_t sum = 0;
-    for (std::int64_t p = 0; p < panels; ++p) {
-      for (std::int64_t strip = first_strip(p); strip < strips; ++strip) sum += columns(p, strip);
-    }
+    for (std::int64_t strip = 0; strip < strips; ++strip) sum += cost(strip);
     return sum;
   }
 };
@@ -36,7 +31,7 @@ Tiles tiles_of(const RowsFactor& f, const Kernels& kernels) {
   const std::int64_t all = (f.in + kernels.lanes - 1) / kernels.lanes;
   const auto vectors = static_cast<int>(std::min<std::int64_t>(kernels.gemm_vectors, all));
   const std::int64_t height = kernels.tile_rows[vectors], width = vectors * kernels.lanes;
-  return {height, width, (f.in + height - 1) / height, (f.in + width - 1) / width};
+  return {height, width, (f.in + height - 1) / height, (f.in + width - 1) / width, kernels.lanes};
 }
 
 /// A panel of x as it lies, or copied where whole vectors would reach beyond its columns.
@@ -46,12 +41,10 @@ struct Panel {
 };
 
 /// The sums of `rows` rows, of which the first is at `left`, `left_step` from sample to sample, and
-/// of the first `columns` columns of a panel. next(i): what will be written in the i-th row after
-/// these, to be brought near meanwhile; or nullptr.
-template <class Next>
+/// of the first `columns` columns of a panel. `ahead` is brought near meanwhile.
 void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, const float* left,
               std::int64_t left_step, std::int64_t rows, std::int64_t columns, std::int64_t row,
-              double* sums, const Next& next) {
+              double* sums, LinesAhead& ahead) {
   if (f.n == 0) std::fill_n(sums, rows * row, 0.0);
   GemmTile t{};
   t.a_row = 1;
@@ -61,13 +54,12 @@ void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, c
   t.columns = static_cast<int>(columns);
   t.sums = sums;
   t.sums_row = row;
+  t.ahead = &ahead;
   for (std::int64_t begin = 0; begin < f.n; begin += api::kSampleBlock) {
     t.k = std::min(api::kSampleBlock, f.n - begin);
     t.a = left + begin * left_step;
     t.b = panel.data + begin * panel.step;
     t.beta = begin > 0 ? 1.0f : 0.0f;
-    LinesAhead ahead{next(begin / api::kSampleBlock), kLine, api::kSampleBlock / kSteps, 1};
-    t.ahead = ahead.from ? &ahead : nullptr;
     kernels.gemm_tile(t);
   }
 }
@@ -86,27 +78,30 @@ std::int64_t row_begin(std::int64_t row) {
   return row * (row + 1) / 2;
 }
 
+/// What the panel behind this one reads of x: other threads wrote much of it.
+LinesAhead next_panel(const RowsFactor& f, const Tiles& tiles, const Panel& panel) {
+  const std::int64_t begin = panel.begin + tiles.width,
+                     columns = std::min(tiles.width, f.in - begin);
+  if (columns <= 0) return {};
+  return {f.x + begin, f.in, f.n, (columns + kLine - 1) / kLine};
+}
+
 /// The tiles of one panel: strips [from, to), and the row of the bias.
 template <typename T>
 void run_panel(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles, const Panel& panel,
                Range strips, double* sums, T* a) {
+  LinesAhead ahead = next_panel(f, tiles, panel);
   for (std::int64_t strip = strips.begin; strip < strips.end; ++strip) {
     const std::int64_t first = strip * tiles.height, end = std::min(first + tiles.height, f.in);
     const std::int64_t columns = std::min(panel.columns, end - panel.begin);
-    const auto next = [&](std::int64_t i) -> const float* {
-      const std::int64_t row = end + i;
-      const bool written = i < tiles.height && row < f.in && row >= panel.begin;
-      return written ? reinterpret_cast<const float*>(a + row_begin(row) + panel.begin) : nullptr;
-    };
-    sum_tile(f, kernels, panel, f.x + first, f.in, end - first, columns, tiles.width, sums, next);
+    sum_tile(f, kernels, panel, f.x + first, f.in, end - first, columns, tiles.width, sums, ahead);
     for (std::int64_t row = std::max(first, panel.begin); row < end; ++row)
       store_row(f, kernels, sums + (row - first) * tiles.width,
                 std::min(panel.columns, row + 1 - panel.begin), a + row_begin(row) + panel.begin);
   }
   if (!f.bias || strips.end < tiles.strips) return;
   static const float one = 1.0f;
-  sum_tile(f, kernels, panel, &one, 0, 1, panel.columns, tiles.width, sums,
-           [](std::int64_t) { return nullptr; });
+  sum_tile(f, kernels, panel, &one, 0, 1, panel.columns, tiles.width, sums, ahead);
   store_row(f, kernels, sums, panel.columns, a + row_begin(f.in) + panel.begin);
 }
 
@@ -132,15 +127,14 @@ void run_rows(const RowsFactor& f, T* a, Context& context) {
       const int thread = omp_get_thread_num();
       double* sums = scratch.get<double>(Use::sums, tiles.height * tiles.width, thread);
       float* copy = scratch.get<float>(Use::strip, f.n * tiles.width + 16, thread);
-      std::int64_t at = 0;
+      Range own{tiles.strips, 0};  // strips that begin within r
+      for (std::int64_t strip = 0, at = 0; strip < tiles.strips; at += tiles.cost(strip++)) {
+        if (r.begin <= at && at < r.end) own = {std::min(own.begin, strip), strip + 1};
+      }
       for (std::int64_t p = 0; p < tiles.panels; ++p) {
-        Range own{tiles.strips, 0};  // strips that begin within r
-        for (std::int64_t strip = tiles.first_strip(p); strip < tiles.strips; ++strip) {
-          if (r.begin <= at && at < r.end) own = {std::min(own.begin, strip), strip + 1};
-          at += tiles.columns(p, strip);
-        }
-        if (own.begin < own.end)
-          run_panel(f, kernels, tiles, panel_of(f, kernels, tiles, p, copy), own, sums, a);
+        const Range strips{std::max(own.begin, tiles.first_strip(p)), own.end};
+        if (strips.begin < strips.end)
+          run_panel(f, kernels, tiles, panel_of(f, kernels, tiles, p, copy), strips, sums, a);
       }
     });
   }

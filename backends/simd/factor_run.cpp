@@ -154,7 +154,7 @@ class ItemRun {
         t.offset = offset_ + inside.begin;
         t.vectors = static_cast<int>(inside.end - inside.begin);
         t.acc = cell + inside.begin * kernels_.lanes;
-        kernels_.factor_tile(t);
+        plan_.pixels.empty() ? kernels_.factor_tile(t) : add_listed(t, samples);
       }
     }
   }
@@ -199,6 +199,24 @@ class ItemRun {
     const std::int64_t end = (plan_.w - columns.begin - dw) * per - strip.begin;
     return {std::max<std::int64_t>(0, first) / lanes,
             std::clamp<std::int64_t>((end + lanes - 1) / lanes, 0, item_.vectors)};
+  }
+
+  /// As many samples as are listed at a time, then those that are left.
+  void add_listed(FactorTile t, std::int64_t samples) const {
+    const std::int64_t whole = samples / plan_.listed, rest = samples % plan_.listed;
+    t.at = plan_.pixels.data();
+    t.count[0] = 1;
+    t.count[1] = whole;
+    t.count[2] = std::ssize(plan_.pixels);
+    t.a_step[1] = t.b_step[1] = plan_.listed * plan_.image;
+    if (whole > 0 || rest == 0) kernels_.factor_tile(t);  // of no sample: zeros
+    if (rest == 0) return;
+    t.a += whole * t.a_step[1];
+    t.b += whole * t.b_step[1];
+    t.count[1] = 1;
+    t.count[2] = t.count[2] / plan_.listed * rest;
+    t.add = t.add || whole > 0;
+    kernels_.factor_tile(t);
   }
 
   /// Kernel rows with a partner: their windows come first, so that what lies below them is not

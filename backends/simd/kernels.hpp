@@ -224,7 +224,9 @@ struct PackPanels {
 struct FactorTile {
   const float *a, *b;
   ptrdiff_t count[3], a_step[3], b_step[3];  ///< outermost first
-  const ptrdiff_t* offset;                   ///< [vectors]
+  const int* at;  ///< [count[2]], instead of multiples of the innermost steps, or nullptr;
+                  ///< of whole vectors only
+  const ptrdiff_t* offset;  ///< [vectors]
   float* acc;
   ptrdiff_t acc_row;  ///< >= vectors * lanes
   int rows;           ///< 1 .. Kernels::tile_rows[vectors]

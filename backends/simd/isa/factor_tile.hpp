@@ -28,7 +28,7 @@ inline void factor_pixel(const float* a, const float* const (&b)[NV], ptrdiff_t 
   }
 }
 
-template <bool PART, int NV, int R>
+template <bool PART, bool LISTED, int NV, int R>
 void factor_tile_of(const FactorTile& t) {
   // Small tiles sum neighbouring pixels apart: a fused multiply-add waits for the one before it.
   constexpr int kChains = NV * R <= 3 ? 4 : NV * R <= 6 ? 2 : 1;
@@ -49,8 +49,16 @@ void factor_tile_of(const FactorTile& t) {
   for (ptrdiff_t i = 0; i < t.count[0]; ++i) {
     for (ptrdiff_t j = 0; j < t.count[1]; ++j) {
       const float* a = a0 + i * t.a_step[0] + j * t.a_step[1];
-      ptrdiff_t at = i * t.b_step[0] + j * t.b_step[1];
-      ptrdiff_t k = 0;
+      ptrdiff_t at = i * t.b_step[0] + j * t.b_step[1], k = 0;
+      if constexpr (LISTED) {
+        for (; k + kChains <= n; k += kChains) {
+#pragma GCC unroll 4
+          for (int c = 0; c < kChains; ++c)
+            factor_pixel<PART, NV, R>(a + t.at[k + c], b0, at + t.at[k + c], last, acc[c]);
+        }
+        for (; k < n; ++k) factor_pixel<PART, NV, R>(a + t.at[k], b0, at + t.at[k], last, acc[0]);
+        continue;
+      }
       for (; k + kChains <= n; k += kChains) {
 #pragma GCC unroll 4
         for (int c = 0; c < kChains; ++c, a += a_step, at += b_step)
@@ -77,7 +85,9 @@ void factor_tile_of(const FactorTile& t) {
 template <int NV, int R>
 inline void factor_rows(const FactorTile& t) {
   if (t.rows == R) {
-    t.last == kLanes ? factor_tile_of<false, NV, R>(t) : factor_tile_of<true, NV, R>(t);
+    if (t.at) return factor_tile_of<false, true, NV, R>(t);
+    t.last == kLanes ? factor_tile_of<false, false, NV, R>(t)
+                     : factor_tile_of<true, false, NV, R>(t);
   } else if constexpr (R > 1) {
     factor_rows<NV, R - 1>(t);
   }

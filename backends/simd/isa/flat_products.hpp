@@ -24,11 +24,13 @@ constexpr int flat_vectors(int channels) {
   return sums <= kColumnAccumulators && sums <= kMostFlatSums ? vectors : 0;
 }
 
-/// acc[v][d] += x[v] times what lies d, d + 1 .. C - 1 elements further; `after`: the next vector.
+/// acc[v][d] += x times what lies d, d + 1 .. C - 1 elements further; `from`: where x lies,
+/// `after`: the next vector. Every second shift is loaded, which takes another unit than shifts in
+/// registers and FMAs do.
 template <int D, int C>
-inline void flat_shifts(vf x, vf after, vf (&acc)[C]) {
-  acc[D] = v_fma(x, v_shift<D>(x, after), acc[D]);
-  if constexpr (D + 1 < C) flat_shifts<D + 1, C>(x, after, acc);
+inline void flat_shifts(const float* from, vf x, vf after, vf (&acc)[C]) {
+  acc[D] = v_fma(x, D % 2 == 1 ? v_load(from + D) : v_shift<D>(x, after), acc[D]);
+  if constexpr (D + 1 < C) flat_shifts<D + 1, C>(from, x, after, acc);
 }
 
 template <int C>
@@ -45,7 +47,7 @@ void flat_products_of(const float* x, ptrdiff_t periods, float* sums) {
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
       const vf after = v_load(x + (v + 1) * kLanes);
-      flat_shifts<0, C>(at, after, acc[v]);
+      flat_shifts<0, C>(x + v * kLanes, at, after, acc[v]);
       at = after;
     }
   }

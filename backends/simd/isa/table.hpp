@@ -35,7 +35,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.weight_tile = weight_tile;
   k.weight_pair = weight_pair;
   k.cholesky_block = cholesky_block;
-  k.invert_triangle = invert_triangle;
+  k.invert_triangle = invert_triangle<>;
   k.factor_tile = factor_tile;
   for (int c = 0; c <= kMostFlatChannels; ++c) k.flat_vectors[c] = flat_vectors(c);
   k.flat_products = flat_products<>;
