@@ -127,6 +127,29 @@ Case kronecker_case(const Arguments& a, api::Backend& b) {
   return c;
 }
 
+/// The inverse of a positive definite matrix, as K-FAC makes it: a copy, its Cholesky factor, the
+/// inverse from that.
+Case inverse_case(const Arguments& a, api::Backend& b) {
+  const std::int64_t n = a.integer("n");
+  const Tensor host = Tensor::zeros({n, n}, DType::f32);
+  for (std::int64_t i = 0; i < n; ++i) {  // 1 / (1 + |i - j|) + I
+    for (std::int64_t j = 0; j < n; ++j)
+      host.data<float>()[i * n + j] =
+          1.0f / static_cast<float>(1 + std::abs(i - j)) + (i == j ? 1.0f : 0.0f);
+  }
+  const Tensor matrix = b.make({n, n}, DType::f32), inverse = b.make({n, n}, DType::f32);
+  b.copy(host, matrix);
+  Case c;
+  c.flops = static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
+  c.bytes = bytes_of({matrix, inverse});
+  c.run = [=, &b] {
+    b.copy(matrix, inverse);
+    static_cast<void>(b.linalg().cholesky({inverse}));
+    static_cast<void>(b.linalg().cholesky_inverse({inverse}));
+  };
+  return c;
+}
+
 Case linear_case(const std::string& name, const Arguments& a, api::Backend& b) {
   const std::int64_t n = a.integer("n"), i = a.integer("i"), o = a.integer("o");
   const Tensor x = noise(b, {n, i}), w = noise(b, {o, i}), y = noise(b, {n, o});
@@ -230,6 +253,7 @@ Case make_case(const std::string& name, const Arguments& arguments, api::Backend
   if (name == "gemm" || name == "syrk") return gemm_case(name, arguments, backend);
   if (name == "patch_covariance") return factor_case(arguments, backend);
   if (name == "kronecker") return kronecker_case(arguments, backend);
+  if (name == "inverse") return inverse_case(arguments, backend);
   if (name.starts_with("conv_")) return conv_case(name, arguments, backend);
   if (name.starts_with("linear_")) return linear_case(name, arguments, backend);
   if (name.starts_with("batch_norm_") || name == "add_relu") {

@@ -34,7 +34,7 @@ struct Case {
 /// multiply-add, taps on padding not counted. The same for all three passes.
 double conv_flops(const core::Shape& x, const core::Shape& w, const api::ConvGeometry& geometry);
 
-/// Names: gemm, syrk, patch_covariance, kronecker, conv_forward, conv_backward_data,
+/// Names: gemm, syrk, patch_covariance, kronecker, inverse, conv_forward, conv_backward_data,
 /// conv_backward_weights, batch_norm_*, max_pool_*, add_relu, linear_*, sgd_update, adam_update.
 /// @throws core::UsageError for an unknown one.
 Case make_case(const std::string& name, const Arguments& arguments, api::Backend& backend);

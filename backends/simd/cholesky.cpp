@@ -14,6 +14,12 @@ namespace isaribi::simd {
 namespace {
 
 constexpr std::int64_t kColumns = 128;  // of W at once: how finely its zeros are left out
+constexpr std::int64_t kAlone = 320;    // rows; of fewer, threads wait for each other's lines
+
+/// A product of the factor or the inverse of n rows.
+void multiply(std::int64_t n, const Product& p, Context& context) {
+  n < kAlone ? multiply_share(p, context, 0, 1) : simd::multiply(p, context);
+}
 
 }  // namespace
 
@@ -25,13 +31,14 @@ int cholesky_f32(float* a, std::int64_t n, Context& context) {
     const std::int64_t width = std::min<std::int64_t>(kTriangle, n - k), rest = n - k - width;
     float *left = a + k * n, *block = left + k;
     if (k > 0)  // A[k.., k..] -= L[k.., ..k] L[k.., ..k]^T
-      multiply({n - k, width, k, {left, n, 1}, {left, 1, n}, block, n, -1.0f, 1.0f}, context);
+      multiply(n, {n - k, width, k, {left, n, 1}, {left, 1, n}, block, n, -1.0f, 1.0f}, context);
     const TriangleBlock triangle{block, n, width, inverse};
     if (const int info = kernels.cholesky_block(triangle)) return static_cast<int>(k) + info;
     if (rest == 0) break;
     if (const int info = kernels.invert_triangle(triangle)) return static_cast<int>(k) + info;
     float* under = block + width * n;
-    multiply({rest, width, width, {under, n, 1}, {inverse, 1, kTriangle}, below, width}, context);
+    multiply(n, {rest, width, width, {under, n, 1}, {inverse, 1, kTriangle}, below, width},
+             context);
     for (std::int64_t i = 0; i < rest; ++i) std::copy_n(below + i * width, width, under + i * n);
   }
   for (std::int64_t i = 0; i < n; ++i) std::fill(a + i * n + i + 1, a + (i + 1) * n, 0.0f);
@@ -50,11 +57,13 @@ int cholesky_inverse_f32(float* a, std::int64_t n, Context& context) {
     float* row = w + k * n;
     for (std::int64_t j = 0; j < k; j += kColumns) {  // W is 0 above row j there
       const std::int64_t columns = std::min(kColumns, k - j);
-      multiply({rows, columns, k - j, {a + k * n + j, n, 1}, {w + j * n + j, n, 1}, product + j, k},
+      multiply(n,
+               {rows, columns, k - j, {a + k * n + j, n, 1}, {w + j * n + j, n, 1}, product + j, k},
                context);
     }
     if (k > 0)
-      multiply({rows, k, rows, {diagonal, kTriangle, 1}, {product, k, 1}, row, n, -1.0f}, context);
+      multiply(n, {rows, k, rows, {diagonal, kTriangle, 1}, {product, k, 1}, row, n, -1.0f},
+               context);
     for (std::int64_t i = 0; i < rows; ++i) {
       std::copy_n(diagonal + i * kTriangle, rows, row + i * n + k);
       std::fill(row + i * n + k + rows, row + (i + 1) * n, 0.0f);
@@ -63,7 +72,7 @@ int cholesky_inverse_f32(float* a, std::int64_t n, Context& context) {
   for (std::int64_t k = 0; k < n; k += kTriangle) {  // W^T W, of which rows before k add nothing
     const std::int64_t rows = std::min<std::int64_t>(kTriangle, n - k);
     const float* from = w + k * n;
-    multiply({rows, k + rows, n - k, {from + k, 1, n}, {from, n, 1}, a + k * n, n}, context);
+    multiply(n, {rows, k + rows, n - k, {from + k, 1, n}, {from, n, 1}, a + k * n, n}, context);
   }
   mirror_lower(a, n, context);
   return 0;

@@ -70,6 +70,12 @@ def kronecker(a):
     return call
 
 
+def inverse(a):
+    i = torch.arange(a["n"])
+    matrix = 1.0 / (1 + (i[:, None] - i).abs()) + torch.eye(a["n"])
+    return lambda: torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+
+
 def linear(name, a):
     x, w, dy = noise(a["n"], a["i"]), noise(a["o"], a["i"]), noise(a["n"], a["o"])
     return {
@@ -214,6 +220,8 @@ class Peer:
             self.call = factor(a)
         elif name == "kronecker":
             self.call = kronecker(a)
+        elif name == "inverse":
+            self.call = inverse(a)
         elif name in ("gemm", "syrk"):
             self.call = gemm(name, a)
         else:
