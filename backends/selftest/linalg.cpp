@@ -128,7 +128,7 @@ Values values_of(const Matrix& m) {
 }
 
 void add_cholesky_cases(CaseList& list, DType type) {
-  for (const std::int64_t n : {0, 1, 2, 5, 16, 33, 64, 130, 300}) {
+  for (const std::int64_t n : {0, 1, 2, 5, 16, 19, 33, 64, 130, 300, 350}) {
     list.add_self_judging(api::Op::cholesky, type, fmt::format("n {}", n), [=](Trial& t) {
       const core::Tensor a = t.inout("a", {n, n}, type, values_of(positive_definite(n)), {});
       t.measure("|info|", std::abs(t.backend().linalg().cholesky({a})), 0.5);
@@ -154,16 +154,26 @@ void add_cholesky_cases(CaseList& list, DType type) {
   struct Bad {
     const char* what;
     double pivot;
+    std::int64_t n, place;
   };
-  for (const Bad bad : {Bad{"negative", -1.0}, {"zero", 0.0}, {"NaN", kNaN}}) {
-    list.add(api::Op::cholesky, type, fmt::format("{} third pivot", bad.what), [=](Trial& t) {
-      Matrix m(25, 0.0);
-      for (std::int64_t i = 0; i < 5; ++i) at(m, 5, i, i) = i == 2 ? bad.pivot : 4.0;
+  for (const Bad& bad : {Bad{"negative", -1.0, 5, 2},
+                         {"zero", 0.0, 5, 2},
+                         {"NaN", kNaN, 5, 2},
+                         {"negative", -1.0, 70, 0},
+                         {"zero", 0.0, 70, 7},
+                         {"NaN", kNaN, 70, 18},
+                         {"zero", 0.0, 70, 49},
+                         {"negative", -1.0, 70, 66}}) {
+    const std::string text = fmt::format("{} pivot {} of {}", bad.what, bad.place + 1, bad.n);
+    list.add(api::Op::cholesky, type, text, [=](Trial& t) {
+      const std::int64_t n = bad.n;
+      Matrix m(static_cast<std::size_t>(n * n), 0.0);
+      for (std::int64_t i = 0; i < n; ++i) at(m, n, i, i) = i == bad.place ? bad.pivot : 4.0;
       // The contents are undefined after a failure: compare the answer only.
-      const core::Tensor a = t.inout("a", {5, 5}, type, Values::list(m),
-                                     Bound::given(type, 0, std::vector<double>(25, kInf)));
+      const core::Tensor a = t.inout("a", {n, n}, type, Values::list(m),
+                                     Bound::given(type, 0, std::vector<double>(m.size(), kInf)));
       const int info = t.backend().linalg().cholesky({a});
-      t.write(a, Matrix(25, 0.0));
+      t.write(a, Matrix(m.size(), 0.0));
       t.result("info", info, Bound::exact());
     });
   }
@@ -181,7 +191,7 @@ Matrix lower_factor(std::int64_t n) {
 }
 
 void add_cholesky_inverse_cases(CaseList& list, DType type) {
-  for (const std::int64_t n : {0, 1, 2, 5, 16, 33, 64, 130, 300}) {
+  for (const std::int64_t n : {0, 1, 2, 5, 16, 19, 33, 64, 130, 300, 350}) {
     list.add_self_judging(api::Op::cholesky_inverse, type, fmt::format("n {}", n), [=](Trial& t) {
       const core::Tensor a = t.inout("a", {n, n}, type, values_of(lower_factor(n)), {});
       t.measure("|info|", std::abs(t.backend().linalg().cholesky_inverse({a})), 0.5);
