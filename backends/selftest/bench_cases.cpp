@@ -139,13 +139,14 @@ Case inverse_case(const Arguments& a, api::Backend& b) {
   }
   const Tensor matrix = b.make({n, n}, DType::f32), inverse = b.make({n, n}, DType::f32);
   b.copy(host, matrix);
+  b.synchronize();
   Case c;
   c.flops = static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
   c.bytes = bytes_of({matrix, inverse});
   c.run = [=, &b] {
     b.copy(matrix, inverse);
-    static_cast<void>(b.linalg().cholesky({inverse}));
-    static_cast<void>(b.linalg().cholesky_inverse({inverse}));
+    if (b.linalg().cholesky({inverse}) != 0 || b.linalg().cholesky_inverse({inverse}) != 0)
+      throw core::InternalError("a positive definite matrix was not inverted");
   };
   return c;
 }

@@ -147,6 +147,7 @@ void Elementwise::do_axpby(const api::Axpby& args) {
   const bool from64 = args.x.dtype() == core::DType::f64, to64 = args.y.dtype() == core::DType::f64;
   if (from64 || to64) {
     const auto run = [&]<typename X, typename Y>(auto kernel, const X* x, Y* y) {
+      // By bytes: averages of K-FAC's small factors wait for memory, each thread for its part.
       const std::int64_t n = args.x.count(),
                          bytes = n * static_cast<std::int64_t>(sizeof(X) + sizeof(Y));
       parallel_ranges(n, bytes / 4, kGrain, [&](Range r) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "backends/simd/isa/gemm_pack.hpp"
+#include "backends/simd/isa/register_tile.hpp"
 #include "backends/simd/kernels.hpp"
 
 namespace {
@@ -44,11 +45,7 @@ int factor_rows_from(TriangleRows& u, ptrdiff_t n) {
   const ptrdiff_t end = n < (FIRST + 1) * kLanes ? n : (FIRST + 1) * kLanes;
   for (ptrdiff_t i = FIRST * kLanes; i < end; i += kTriangleRows) {
     vf acc[kTriangleRows][V];
-#pragma GCC unroll 4
-    for (int r = 0; r < kTriangleRows; ++r) {
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) acc[r][v] = v_zero();
-    }
+    clear(acc);
     add_rows<FIRST>(
         u[0], 0, i, [&](ptrdiff_t k, int r) { return u[k][i + r]; }, acc);
     const int rows = end - i < kTriangleRows ? static_cast<int>(end - i) : kTriangleRows;
@@ -113,11 +110,7 @@ int invert_rows_to(const TriangleBlock& t) {
   const ptrdiff_t end = t.n < V * kLanes ? t.n : V * kLanes;
   for (ptrdiff_t i = LAST * kLanes; i < end; i += kTriangleRows) {
     vf acc[kTriangleRows][V];
-#pragma GCC unroll 4
-    for (int r = 0; r < kTriangleRows; ++r) {
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) acc[r][v] = v_zero();
-    }
+    clear(acc);
     const int rows = end - i < kTriangleRows ? static_cast<int>(end - i) : kTriangleRows;
     const float* l[kTriangleRows];
     for (int r = 0; r < kTriangleRows; ++r) l[r] = t.a + (i + (r < rows ? r : 0)) * t.a_row;
