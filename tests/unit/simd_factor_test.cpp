@@ -36,6 +36,11 @@ std::vector<Tensor> factors(api::Backend& backend) {
                                        .bias = true,
                                        .a = out.back()});
   }
+  for (const std::int64_t columns : {7, 150, 401}) {  // of linear layers, as K-FAC wants them
+    out.emplace_back(core::Shape{1, (columns + 1) * (columns + 2) / 2}, DType::f64);
+    backend.factor().patch_covariance(
+        {.x = waves({130, 1, 1, columns}, 0.37), .bias = true, .a = out.back()});
+  }
   const Tensor x = waves({37, 9, 7, 13}, 0.37), dy = waves(x.shape(), 0.53), v = waves({13}, 1.1);
   out.emplace_back(core::Shape{3, 13}, DType::f64);
   backend.factor().norm_fisher(
