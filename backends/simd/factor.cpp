@@ -3,6 +3,7 @@
 #include "backends/simd/factor.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "backends/simd/factor_columns.hpp"
 #include "backends/simd/factor_flat.hpp"
@@ -17,17 +18,25 @@ namespace {
 constexpr std::size_t kMostPlans = 256;  // kept
 constexpr std::int64_t kTile = 16;       // rows and columns mirrored at once
 
+/// Calls body(n) with n = `count`, known to the compiler if it is that of a whole tile: loops of a
+/// few elements would take longer to begin than to run.
+template <class Body>
+void for_count(std::int64_t count, const Body& body) {
+  count == kTile ? body(std::integral_constant<std::int64_t, kTile>{}) : body(count);
+}
+
 /// Rows [begin, end) of one tile of the sums, all lanes, into `tile` (rows of kTile).
 void sum_lanes(const double* from, std::int64_t n, const FactorSums& sums, std::int64_t lane,
                Range rows, Range columns, double* tile) {
-  const std::int64_t count = columns.end - columns.begin;
-  for (std::int64_t i = rows.begin; i < rows.end; ++i, tile += kTile) {
-    const double* row = from + i * n + columns.begin;
-    for (std::int64_t j = 0; j < count; ++j) tile[j] = row[j];
-    for (std::int64_t l = 1; l < sums.lanes; ++l) {
-      for (std::int64_t j = 0; j < count; ++j) tile[j] += row[l * lane + j];
+  for_count(columns.end - columns.begin, [&](auto count) {
+    for (std::int64_t i = rows.begin; i < rows.end; ++i, tile += kTile) {
+      const double* row = from + i * n + columns.begin;
+      for (std::int64_t j = 0; j < count; ++j) tile[j] = row[j];
+      for (std::int64_t l = 1; l < sums.lanes; ++l) {
+        for (std::int64_t j = 0; j < count; ++j) tile[j] += row[l * lane + j];
+      }
     }
-  }
+  });
 }
 
 void transpose_tile(const double* from, double* to) {
@@ -67,12 +76,14 @@ void load_tile(const FactorShape& p, const FactorSums& sums, std::int64_t group,
 template <typename T>
 void store_row(const FactorShape& p, const double* from, std::int64_t begin, std::int64_t end,
                T* to) {
-  if (p.accumulate) {
-    for (std::int64_t j = begin; j < end; ++j)
-      to[j] = static_cast<T>(static_cast<double>(to[j]) + p.scale * from[j]);
-  } else {
-    for (std::int64_t j = begin; j < end; ++j) to[j] = static_cast<T>(p.scale * from[j]);
-  }
+  for_count(end - begin, [&, to = to + begin, from = from + begin](auto count) {
+    if (p.accumulate) {
+      for (std::int64_t j = 0; j < count; ++j)
+        to[j] = static_cast<T>(static_cast<double>(to[j]) + p.scale * from[j]);
+    } else {
+      for (std::int64_t j = 0; j < count; ++j) to[j] = static_cast<T>(p.scale * from[j]);
+    }
+  });
 }
 
 /// Indices `small` times indices `large` that are not smaller: in the packed lower triangle, or in

@@ -237,11 +237,8 @@ class ColumnRun {
 void stage_sample(const Work& w, std::int64_t n, float* to) {
   const ColumnPlan& p = w.plan;
   const float* x = w.x + n * p.h * p.w * p.channels;
-  for (std::int64_t c = 0; c < p.channels; ++c) {
-    for (std::int64_t h = 0; h < p.h; ++h)
-      w.kernels.stage_row(x + h * p.w * p.channels + c, p.channels, p.w,
-                          to + c * p.plane + h * p.pitch);
-  }
+  for (std::int64_t c = 0; c < p.channels; ++c)
+    w.kernels.stage_rows(x + c, p.channels, p.h, p.w, to + c * p.plane);
 }
 
 /// A row's right margin is the left one of the next; behind the last row of what is staged there is

@@ -47,8 +47,9 @@ FactorSums run_flat(const api::PatchCovariance& args, Context& context) {
   const std::int64_t sample = x[1] * x[2] * x[3];
   double* sums = context.ready().get<double>(Use::sums, (blocks + 1) * size);
   std::fill_n(sums, (blocks + 1) * size, 0.0);
+  // What was written last comes first: a thread's cache may hold no more of its share.
   parallel_ranges(blocks, args.x.count(), 1, [&](Range r) {
-    for (std::int64_t b = r.begin; b < r.end; ++b) {
+    for (std::int64_t b = r.end - 1; b >= r.begin; --b) {
       const std::int64_t first = b * api::kSampleBlock;
       sum_block(args.x.data<float>() + first * sample,
                 std::min(api::kSampleBlock, n - first) * sample, x[3], context.kernels(), length,

@@ -58,7 +58,7 @@ void PairRun::add(const float* images, std::int64_t samples, float* points, bool
   t.offset = offset;
   t.rows = item_.rows;
   t.vectors = item_.vectors;
-  t.last = item_.last;
+  t.last = kernels_.lanes;
   t.add = add;
   t.acc = points;
   t.acc_row = item_.vectors * kernels_.lanes;

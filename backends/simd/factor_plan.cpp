@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "backends/simd/factor_pairs.hpp"
+#include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
 namespace {
@@ -65,7 +66,6 @@ class Cutter {
     const std::int64_t pieces = (count + together - 1) / together;
     for (std::int64_t p = 0; p < pieces; ++p) {
       FactorItem item = item_of({0, 0, runs[0], false}, 0, rows);
-      item.last = static_cast<int>(lanes);
       for (std::int64_t k = count * p / pieces; k < count * (p + 1) / pieces; ++k) {
         FactorStrip& strip = item.strips[item.strip_count++];
         strip = runs[static_cast<std::size_t>(k)];
@@ -92,7 +92,6 @@ class Cutter {
       for (std::int64_t part = 0; part < parts; ++part) {
         FactorItem item = item_of(run, top + rows * part / parts, top + rows * (part + 1) / parts);
         item.vectors = vectors;
-        item.last = static_cast<int>(plan_.direct ? end - begin - (vectors - 1) * lanes : lanes);
         item.strip_count = 1;
         item.strips[0] = run.strip;
         item.strips[0].offset += begin;
@@ -115,6 +114,10 @@ class Cutter {
   const Kernels& kernels_;
   FactorPlan& plan_;
 };
+
+bool padded(const api::ConvGeometry& g) {
+  return g.pad_top > 0 || g.pad_left > 0 || g.pad_bottom > 0 || g.pad_right > 0;
+}
 
 void one_cell(std::int64_t size, FactorAxis& axis) {
   axis.edges.assign({0, size});
@@ -152,13 +155,14 @@ void bundle_singly(FactorPlan& p) {
     p.bundles.push_back({static_cast<int>(i), 1, false});
 }
 
-void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
+void plan_distances(const api::PatchCovariance& args, const Kernels& kernels, bool direct,
+                    FactorPlan& p) {
   const api::ConvGeometry& g = args.geometry;
   p.by_distance = true;
   p.pixels.clear();
   p.core = -1;
   p.pairs = 0;
-  p.direct = false;
+  p.direct = direct;
   p.top = p.left = 0;
   p.rows = p.h + (p.kh - 1) * g.dilation_h;
   p.columns = p.w + (p.kw - 1) * g.dilation_w;
@@ -194,6 +198,11 @@ void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, 
   p.cost = cost_of(p, static_cast<double>(p.h * p.w), static_cast<double>(p.kh * p.kw));
 }
 
+/// Without padding, no window sees a product with what lies beside the image.
+void plan_by_distance(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
+  plan_distances(args, kernels, p.groups == 1 && !padded(args.geometry), p);
+}
+
 /// The same tile at `count` vertical distances from `first` on, for every tile of the run that
 /// begins `dw` to the side and has `taps` taps.
 void add_bundles(FactorPlan& p, Cutter& cutter, std::int64_t first, int count, std::int64_t dw,
@@ -219,7 +228,7 @@ void add_bundles(FactorPlan& p, Cutter& cutter, std::int64_t first, int count, s
 
 /// By distance, the largest vertical cell by pairs of rows.
 void plan_by_row_pairs(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
-  plan_by_distance(args, kernels, p);
+  plan_distances(args, kernels, false, p);
   const api::ConvGeometry& g = args.geometry;
   const auto height = [&](std::int64_t cell) {
     const auto i = static_cast<std::size_t>(cell);
@@ -270,11 +279,10 @@ void list_pixels(FactorPlan& p, std::int64_t rows, std::int64_t columns) {
 void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, FactorPlan& p) {
   const api::ConvGeometry& g = args.geometry;
   const std::int64_t out_h = g.out_h(p.h, p.kh), out_w = g.out_w(p.w, p.kw);
-  const bool padded = g.pad_top > 0 || g.pad_left > 0 || g.pad_bottom > 0 || g.pad_right > 0;
   p.by_distance = false;
   p.core = -1;
   p.pairs = 0;
-  p.direct = !padded && (p.kw == 1 || p.groups == 1);
+  p.direct = !padded(g) && (p.kw == 1 || p.groups == 1);
   p.top = g.pad_top;
   p.left = g.pad_left;
   p.rows = (out_h - 1) * g.stride_h + (p.kh - 1) * g.dilation_h + 1;
@@ -310,6 +318,31 @@ void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, Fac
   }
   bundle_singly(p);
   p.cost = cost_of(p, static_cast<double>(out_h * out_w), 1.0);
+}
+
+/// The elements of an item that reach into the image from some of these columns: the others meet
+/// its padding only, where x is 0. Without padding, from all of them: else no window has such a
+/// product.
+FactorSpan span_of(const FactorPlan& p, const FactorItem& item, Range columns, std::int64_t lanes) {
+  const FactorStrip& strip = item.strips[0];
+  if (!p.by_distance || item.strip_count != 1) return {0, item.vectors};
+  const std::int64_t dw = strip.dw * p.dilation_w, width = item.vectors * lanes;
+  if (p.direct) columns = {columns.end - 1, columns.begin + 1};
+  const std::int64_t first = (1 - columns.end - dw) * p.per - strip.begin;
+  const std::int64_t end = (p.w - columns.begin - dw) * p.per - strip.begin;
+  const Range inside{std::max<std::int64_t>(0, first), std::min(end, strip.end - strip.begin)};
+  if (inside.begin >= inside.end) return {0, 0};
+  const std::int64_t vectors = (inside.end - inside.begin + lanes - 1) / lanes;
+  return {std::min(inside.begin, width - vectors * lanes), static_cast<int>(vectors)};
+}
+
+void find_spans(FactorPlan& p, std::int64_t lanes) {
+  p.spans.clear();
+  for (const FactorItem& item : p.items) {
+    for (std::size_t i = 1; i < p.horizontal.edges.size(); ++i)
+      p.spans.push_back(
+          span_of(p, item, {p.horizontal.edges[i - 1], p.horizontal.edges[i]}, lanes));
+  }
 }
 
 }  // namespace
@@ -365,6 +398,7 @@ void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, 
     }
   }
   if (best != plan_by_pairs) best(args, kernels, plan);
+  find_spans(plan, kernels.lanes);
 }
 
 }  // namespace isaribi::simd

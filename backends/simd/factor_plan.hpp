@@ -35,9 +35,15 @@ struct FactorStrip {
 struct FactorItem {
   std::int64_t offset = 0;  ///< of its first row's element, behind the pixel
   std::int64_t row = 0;     ///< of the factor; by distance: for tap 0
-  int rows = 0, vectors = 0, last = 0;
+  int rows = 0, vectors = 0;
   int strip_count = 0;
   FactorStrip strips[kMaxPanelVectors];
+};
+
+/// Neighbouring elements of an item: `vectors` from `begin` on.
+struct FactorSpan {
+  std::int64_t begin = 0;
+  int vectors = 0;
 };
 
 /// Items that one thread sums together: a single one, or, where pairs of rows are used, the same
@@ -78,6 +84,7 @@ struct FactorPlan {
   std::int64_t listed = 1;
   std::vector<FactorItem> items;
   std::vector<FactorBundle> bundles;
+  std::vector<FactorSpan> spans;  ///< [item][horizontal cell]: what is computed of the item
   std::int64_t core = -1;         ///< the vertical cell that is summed by pairs of rows, or -1
   std::int64_t pairs = 0;         ///< of rows in it
   double cost = 0;                ///< vector operations per sample
@@ -85,6 +92,9 @@ struct FactorPlan {
   std::vector<FactorItem> tiles;
 
   std::int64_t cells() const { return vertical.cells() * horizontal.cells(); }
+  const FactorSpan* spans_of(std::size_t item) const {
+    return spans.data() + static_cast<std::ptrdiff_t>(item) * horizontal.cells();
+  }
   /// How items of vertical distance `dh` or more are cut.
   const FactorAxis& axis(std::int64_t dh) const {
     return by_distance && core < 0 ? bands[static_cast<std::size_t>(dh)] : vertical;

@@ -84,76 +84,87 @@ void copy_image(const FactorPlan& p, const Kernels& kernels, const float* x, flo
   }
 }
 
-/// The loops of a tile over samples, rows and columns: those of one step vanish, those that
-/// continue each other become one, and none is left around what remains.
-void set_loops(FactorTile& t, const std::int64_t (&count)[3], const std::int64_t (&step)[3]) {
-  int used = 0;
-  std::int64_t counts[3] = {1, 1, 1}, steps[3] = {0, 0, 0};
-  for (int i = 0; i < 3; ++i) {
-    if (count[i] == 1) continue;
-    if (used > 0 && steps[used - 1] == count[i] * step[i]) {
-      counts[used - 1] *= count[i];
-      steps[used - 1] = step[i];
-    } else {
-      counts[used] = count[i];
-      steps[used++] = step[i];
-    }
+struct Loop {
+  std::int64_t count, step;
+};
+
+/// Whether `inner` now does what both did.
+bool join(const Loop& outer, Loop& inner) {
+  if (inner.count == 1) {
+    inner = outer;
+    return true;
   }
+  if (outer.count != 1 && inner.count * inner.step != outer.step) return false;
+  inner.count *= outer.count;
+  return true;
+}
+
+/// Loops of one step vanish, those that continue each other become one, and none is left around
+/// what remains.
+void set_loops(FactorTile& t, Loop samples, Loop rows, Loop columns) {
+  constexpr Loop kOnce{1, 0};
+  if (join(rows, columns)) {
+    rows = join(samples, columns) ? kOnce : samples;
+    samples = kOnce;
+  } else if (join(samples, rows)) {
+    samples = kOnce;
+  }
+  const Loop loops[] = {samples, rows, columns};
   for (int i = 0; i < 3; ++i) {
-    const int from = i - (3 - used);  // right aligned
-    t.count[i] = from < 0 ? 1 : counts[from];
-    t.b_step[i] = from < 0 ? 0 : steps[from];
-    t.a_step[i] = t.b_step[i];
+    t.count[i] = loops[i].count;
+    t.a_step[i] = t.b_step[i] = loops[i].step;
   }
 }
 
 /// One item of one group over blocks of one round.
 class ItemRun {
  public:
-  ItemRun(const FactorPlan& plan, const FactorItem& item, const Kernels& kernels)
+  ItemRun(const FactorPlan& plan, std::size_t item, const Kernels& kernels)
       : plan_(plan),
-        item_(item),
+        item_(plan.items[item]),
+        spans_(plan.spans_of(item)),
         kernels_(kernels),
-        width_(item.vectors * kernels.lanes),
-        size_(item.rows * width_) {
+        width_(item_.vectors * kernels.lanes),
+        size_(item_.rows * width_) {
     int vector = 0;
-    for (int k = 0; k < item.strip_count; ++k) {
-      for (int v = 0; v < item.strips[k].vectors; ++v)
-        offset_[vector++] = item.strips[k].offset + v * kernels.lanes;
+    for (int k = 0; k < item_.strip_count; ++k) {
+      for (int v = 0; v < item_.strips[k].vectors; ++v)
+        offset_[vector++] = item_.strips[k].offset + v * kernels.lanes;
     }
   }
 
   /// Elements of the cells, and of the buffer that finish() wants.
   std::int64_t cells_size() const { return plan_.cells() * size_; }
-  std::int64_t buffer_size() const { return (plan_.horizontal.cells() + 1) * size_; }
+  std::int64_t buffer_size() const {
+    return (plan_.kh * plan_.horizontal.cells() + plan_.kw) * size_;
+  }
 
   /// Adds samples [0, samples) of `images` to the cells, but for those that pairs of rows give.
   void add(const float* images, std::int64_t samples, float* cells, bool add) const {
     FactorTile t{};
     t.rows = item_.rows;
-    t.last = item_.last;
     t.acc_row = width_;
     t.add = add;
-    const std::int64_t step[3] = {plan_.image, plan_.row, plan_.pixel};
     const FactorAxis &up = axis(), &across = plan_.horizontal;
     const std::int64_t bands = up.last[static_cast<std::size_t>(taps_above() - 1)];
     for (std::int64_t y = 0; y < bands; ++y) {
       if (y == plan_.core) continue;
       for (std::int64_t x = 0; x < across.cells(); ++x) {
         const auto i = static_cast<std::size_t>(y), j = static_cast<std::size_t>(x);
-        const std::int64_t count[3] = {samples, up.edges[i + 1] - up.edges[i],
-                                       across.edges[j + 1] - across.edges[j]};
-        set_loops(t, count, step);
+        set_loops(t, {samples, plan_.image}, {up.edges[i + 1] - up.edges[i], plan_.row},
+                  {across.edges[j + 1] - across.edges[j], plan_.pixel});
         const float* origin = images + up.edges[i] * plan_.row + across.edges[j] * plan_.pixel;
         t.a = origin + item_.offset;
-        t.b = origin;
         float* cell = cells + (y * across.cells() + x) * size_;
-        const Range inside = vectors_inside({across.edges[j], across.edges[j + 1]});
-        if (!add && inside.end - inside.begin < item_.vectors) std::fill_n(cell, size_, 0.0f);
-        if (inside.begin >= inside.end) continue;
-        t.offset = offset_ + inside.begin;
-        t.vectors = static_cast<int>(inside.end - inside.begin);
-        t.acc = cell + inside.begin * kernels_.lanes;
+        const FactorSpan& span = spans_[j];
+        if (!add && span.vectors < item_.vectors) std::fill_n(cell, size_, 0.0f);
+        if (span.vectors == 0) continue;
+        t.b = origin + span.begin;
+        t.offset = offset_;
+        t.vectors = span.vectors;
+        t.last = last_lanes(up.edges[i + 1] - 1, across.edges[j + 1] - 1,
+                            span.begin + offset_[span.vectors - 1]);
+        t.acc = cell + span.begin;
         plan_.pixels.empty() ? kernels_.factor_tile(t) : add_listed(t, samples);
       }
     }
@@ -169,36 +180,26 @@ class ItemRun {
       }
       return;
     }
-    float* rows = buffer;
-    float* block = rows + plan_.horizontal.cells() * size_;
-    const std::int64_t row_size = plan_.horizontal.cells() * size_;
-    const FactorAxis& up = axis();
-    for (std::int64_t r = 0; r < taps_above(); ++r) {
-      const auto tap = static_cast<std::size_t>(r);
-      if (up.first[tap] == up.last[tap]) continue;
-      const float* band = sum_of(cells, up.first[tap], up.last[tap], row_size, rows);
-      for (std::int64_t s = 0; s < plan_.kw; ++s) {
-        const auto column = static_cast<std::size_t>(s);
-        if (plan_.horizontal.first[column] == plan_.horizontal.last[column]) continue;
-        add_window(r, s,
-                   sum_of(band, plan_.horizontal.first[column], plan_.horizontal.last[column],
-                          size_, block),
-                   sums);
-      }
+    const FactorAxis &up = axis(), &across = plan_.horizontal;
+    const std::int64_t row_size = across.cells() * size_, taps = taps_above();
+    float* windows = buffer + taps * row_size;
+    kernels_.sum_windows(cells, row_size, up.first.data(), up.last.data(), taps, buffer, row_size,
+                         row_size);
+    for (std::int64_t r = 0; r < taps; ++r) {
+      kernels_.sum_windows(buffer + r * row_size, size_, across.first.data(), across.last.data(),
+                           plan_.kw, windows, size_, size_);
+      for (std::int64_t s = 0; s < plan_.kw; ++s) add_window(r, s, windows + s * size_, sums);
     }
   }
 
  private:
-  /// The vectors that reach into the image from some of these columns: the others meet its padding
-  /// only, where x is 0.
-  Range vectors_inside(Range columns) const {
-    const FactorStrip& strip = item_.strips[0];
-    if (!plan_.by_distance || item_.strip_count != 1) return {0, item_.vectors};
-    const std::int64_t per = plan_.per, lanes = kernels_.lanes, dw = strip.dw * plan_.dilation_w;
-    const std::int64_t first = (1 - columns.end - dw) * per - strip.begin;
-    const std::int64_t end = (plan_.w - columns.begin - dw) * per - strip.begin;
-    return {std::max<std::int64_t>(0, first) / lanes,
-            std::clamp<std::int64_t>((end + lanes - 1) / lanes, 0, item_.vectors)};
+  /// How much of the last vector, `offset` behind the pixel, may be read when (y, x) is the last
+  /// pixel: x may end with the image.
+  int last_lanes(std::int64_t y, std::int64_t x, std::int64_t offset) const {
+    if (!plan_.direct) return kernels_.lanes;
+    const std::int64_t end = plan_.h * plan_.w * plan_.channels - (plan_.groups - 1) * plan_.group;
+    return static_cast<int>(
+        std::min<std::int64_t>(kernels_.lanes, end - y * plan_.row - x * plan_.pixel - offset));
   }
 
   /// As many samples as are listed at a time, then those that are left.
@@ -229,17 +230,6 @@ class ItemRun {
   }
   const FactorAxis& axis() const { return plan_.axis(least_distance()); }
 
-  /// The sum of parts [first, last) of `size` elements each: in `to`, or the part itself.
-  const float* sum_of(const float* parts, std::int64_t first, std::int64_t last, std::int64_t size,
-                      float* to) const {
-    const float* sum = parts + first * size;
-    for (std::int64_t i = first + 1; i < last; ++i) {
-      kernels_.add(sum, parts + i * size, to, size, false);
-      sum = to;
-    }
-    return sum;
-  }
-
   /// The window of tap (r, s): every strip gives the taps (r + dh, s + dw) that exist.
   void add_window(std::int64_t r, std::int64_t s, const float* block, double* sums) const {
     const std::int64_t per = plan_.per, kw = plan_.kw;
@@ -264,6 +254,7 @@ class ItemRun {
 
   const FactorPlan& plan_;
   const FactorItem& item_;
+  const FactorSpan* spans_;  // [horizontal cell]
   const Kernels& kernels_;
   std::int64_t width_, size_;
   std::ptrdiff_t offset_[kMaxPanelVectors] = {};
@@ -295,7 +286,7 @@ class BundleRun {
  private:
   bool paired() const { return bundle_.count > 1; }
   ItemRun item(int k) const {
-    return {plan_, plan_.items[static_cast<std::size_t>(bundle_.first + k)], kernels_};
+    return {plan_, static_cast<std::size_t>(bundle_.first + k), kernels_};
   }
 
   const FactorPlan& plan_;

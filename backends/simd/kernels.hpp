@@ -308,14 +308,19 @@ struct Kernels {
   void (*flat_products)(const float* x, int channels, ptrdiff_t periods, float* sums);
   /// Sums and differences of rows x, x + row, .. x + 3 row, as factor_pairs.hpp names them.
   void (*pair_rows)(const float* x, ptrdiff_t row, float* out, ptrdiff_t step);
+  /// to[w to_step + i] = the sum of x[c step + i] over c in [first[w], last[w]), in their order,
+  /// for i < n, whole vectors.
+  void (*sum_windows)(const float* x, ptrdiff_t step, const ptrdiff_t* first, const ptrdiff_t* last,
+                      ptrdiff_t windows, float* to, ptrdiff_t to_step, ptrdiff_t n);
   /// y += x, [rows, n].
   void (*widen_add)(const float* x, ptrdiff_t x_row, double* y, ptrdiff_t y_row, ptrdiff_t rows,
                     ptrdiff_t n);
   int column_planes[kMostColumnShifts + 1];  ///< of a tile of so many shifts
   void (*column_tile)(const ColumnTile&);
   void (*column_windows)(const ColumnWindows&);
-  /// to = a vector of zeros, x[0], x[step], .. x[(width - 1) step], zeros to whole vectors.
-  void (*stage_row)(const float* x, ptrdiff_t step, ptrdiff_t width, float* to);
+  /// Row by row of one channel of x, [rows, width, step]: to = a vector of zeros, the row, zeros to
+  /// whole vectors.
+  void (*stage_rows)(const float* x, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t width, float* to);
 
   void (*bn_statistics)(const ChannelPass&);
   void (*bn_normalize)(const ChannelPass&);

@@ -91,17 +91,29 @@ void column_windows(const ColumnWindows& t) {
   for (; i < t.count; ++i) window_rows<1>(t, i);
 }
 
-/// A row of one channel: a vector of zeros, then `width` columns and zeros to whole vectors.
-void stage_row(const float* x, ptrdiff_t step, ptrdiff_t width, float* to) {
-  v_store(to, v_zero());
-  to += kLanes;
-  if (step == 1) {
-    each(width, [&](ptrdiff_t i, auto m) { v_store(to + i, get(x + i, m)); });
-    return;
+/// An image of one channel, whose rows follow each other.
+void stage_plane(const float* x, ptrdiff_t rows, ptrdiff_t width, float* to) {
+  const ptrdiff_t whole = width / kLanes * kLanes;
+  const vmask tail = v_first(static_cast<int>(width - whole));
+  for (; rows > 0; --rows, x += width) {
+    v_store(to, v_zero());
+    to += kLanes;
+    for (ptrdiff_t i = 0; i < whole; i += kLanes, to += kLanes) v_store(to, v_load(x + i));
+    if (whole == width) continue;
+    v_store(to, v_load(x + whole, tail));
+    to += kLanes;
   }
-  const ptrdiff_t tail = width % kLanes;
-  if (tail != 0) v_store(to + width - tail, v_zero());
-  for (ptrdiff_t i = 0; i < width; ++i) to[i] = x[i * step];
+}
+
+/// One channel of several.
+void stage_rows(const float* x, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t width, float* to) {
+  if (step == 1) return stage_plane(x, rows, width, to);
+  const ptrdiff_t tail = width % kLanes, pitch = kLanes + width + (tail == 0 ? 0 : kLanes - tail);
+  for (; rows > 0; --rows, x += width * step, to += pitch) {
+    v_store(to, v_zero());
+    v_store(to + pitch - kLanes, v_zero());
+    for (ptrdiff_t i = 0; i < width; ++i) to[kLanes + i] = x[i * step];
+  }
 }
 
 }  // namespace

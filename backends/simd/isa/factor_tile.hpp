@@ -122,6 +122,35 @@ void pair_rows(const float* x, ptrdiff_t row, float* out, ptrdiff_t step) {
   });
 }
 
+/// Elements [i, i + V lanes) of one window.
+template <int V>
+inline void sum_window(const float* x, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, float* to) {
+  vf sum[V];
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v)
+    sum[v] = first < last ? v_load(x + first * step + v * kLanes) : v_zero();
+  for (ptrdiff_t c = first + 1; c < last; ++c) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[v] = v_add(sum[v], v_load(x + c * step + v * kLanes));
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) v_store(to + v * kLanes, sum[v]);
+}
+
+/// All windows of the same elements, one after the other: cells are in L1 from the second on.
+void sum_windows(const float* x, ptrdiff_t step, const ptrdiff_t* first, const ptrdiff_t* last,
+                 ptrdiff_t windows, float* to, ptrdiff_t to_step, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    for (ptrdiff_t w = 0; w < windows; ++w)
+      sum_window<4>(x + i, step, first[w], last[w], to + w * to_step + i);
+  }
+  for (; i < n; i += kLanes) {
+    for (ptrdiff_t w = 0; w < windows; ++w)
+      sum_window<1>(x + i, step, first[w], last[w], to + w * to_step + i);
+  }
+}
+
 /// y += x, in f64.
 inline void widen_add_row(const float* x, double* y, ptrdiff_t n) {
   ptrdiff_t i = 0;

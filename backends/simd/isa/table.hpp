@@ -37,6 +37,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.cholesky_block = cholesky_block;
   k.invert_triangle = invert_triangle<>;
   k.factor_tile = factor_tile;
+  k.sum_windows = sum_windows;
   for (int c = 0; c <= kMostFlatChannels; ++c) k.flat_vectors[c] = flat_vectors(c);
   k.flat_products = flat_products<>;
   k.pair_rows = pair_rows;
@@ -44,7 +45,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   for (int b = 1; b <= kMostColumnShifts; ++b) k.column_planes[b] = column_planes(b);
   k.column_tile = column_tile<>;
   k.column_windows = column_windows;
-  k.stage_row = stage_row;
+  k.stage_rows = stage_rows;
   k.depthwise_output = depthwise_output;
   k.depthwise_gradient = depthwise_gradient;
   k.bn_statistics = bn_statistics;
