@@ -42,12 +42,16 @@ struct Panel {
 };
 
 /// What tiles fetch, in turn: the next panel of B, the place it is packed to, its columns of C,
-/// what is read of A.
+/// what is read of A, what is read after the product.
 struct Fetches {
-  LinesAhead panel{}, place{}, c{}, rows{};
+  LinesAhead panel{}, place{}, c{}, rows{}, after{};
 
   LinesAhead* next() {
-    return !done(panel) ? &panel : !done(place) ? &place : !done(c) ? &c : &rows;
+    return !done(panel)   ? &panel
+           : !done(place) ? &place
+           : !done(c)     ? &c
+           : !done(rows)  ? &rows
+                          : &after;
   }
 };
 
@@ -184,6 +188,7 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
   const bool last = block.k + block.depth == p.k;
   t.relu = last && p.relu;
   Fetches fetches;
+  if (last) fetches.after = p.next;
   for (std::int64_t j = block.columns.begin; j < block.columns.end;) {
     const Panel panel = panel_at(kernels, plan, block, j);
     panel_of_b(p, kernels, plan, block, panel, t);

@@ -30,6 +30,7 @@ struct Product {
   float alpha = 1.0f, beta = 0.0f;
   const float* bias = nullptr;
   bool relu = false;
+  LinesAhead next{};  ///< what is read after this product: fetched near its end
 };
 
 void multiply(const Product& p, Context& context);

@@ -117,7 +117,18 @@ Part part_of(const Share& s, std::int64_t lanes) {
   return {columns, product, s.layer->packed + columns.begin * n};
 }
 
-void run_share(const Share& s, Context& context) {
+LinesAhead lines_of(const float* from, std::int64_t count) {
+  return {from, kLine, (count + kLine - 1) / kLine, 1};
+}
+
+/// What a share reads of R.
+LinesAhead packed_lines(const Share& s, std::int64_t lanes) {
+  const Part part = part_of(s, lanes);
+  return lines_of(part.packed, round_up(part.product.n, lanes) * part.product.k);
+}
+
+/// `after`: the share that this thread takes next if the others keep pace, or nullptr.
+void run_share(const Share& s, const Share* after, Context& context) {
   const Layer& layer = *s.layer;
   const KroneckerProduct& p = *layer.product;
   auto [columns, xr, packed] = part_of(s, context.kernels().lanes);
@@ -127,9 +138,12 @@ void run_share(const Share& s, Context& context) {
   xr.c = half;
   xr.b.data = packed;
   xr.b.packed = true;
+  xr.next = lines_of(p.left.data<float>(), p.left.count());
   multiply_share(xr, context, 0, 1);
   for_columns(p, columns, [&, begin = columns.begin, row = xr.c_row](const Columns& out) {
-    multiply_share(left_times(p, half + out.range.begin - begin, row, out), context, 0, 1);
+    Product left = left_times(p, half + out.range.begin - begin, row, out);
+    if (after != nullptr) left.next = packed_lines(*after, context.kernels().lanes);
+    multiply_share(left, context, 0, 1);
     add_inner(layer, out, context.kernels());
   });
 }
@@ -187,7 +201,7 @@ class Kronecker final : public api::KroneckerPlan {
       packed += packed_elements(p);
     }
     shares_ = list_shares(layers_);
-    const auto pack = [&](const Share& s) {
+    const auto pack = [&](const Share& s, const Share*) {
       const Part part = part_of(s, context_.kernels().lanes);
       if (part.product.n > 0) pack_panels(part.product, context_.kernels(), part.packed);
     };
@@ -197,7 +211,7 @@ class Kronecker final : public api::KroneckerPlan {
   void run() override {
     context_.ready();
     std::fill_n(inner_.data<double>(), inner_.count(), 0.0);
-    for_shares([&](const Share& s) { run_share(s, context_); },
+    for_shares([&](const Share& s, const Share* after) { run_share(s, after, context_); },
                [&] { gather_shared(layers_, context_); });
     for (const Layer& layer : layers_) {
       KroneckerProduct& p = *layer.product;
@@ -216,7 +230,7 @@ class Kronecker final : public api::KroneckerPlan {
     return shares_of(p, vectors_of(p)) > 0 ? padded * p.x.shape()[1] : 0;
   }
 
-  /// Every thread calls `first`; when all have, they share out body(Share).
+  /// Every thread calls `first`; when all have, they share out body(Share, the one after it).
   template <class Body, class First>
   void for_shares(const Body& body, const First& first) const {
     std::atomic<std::size_t> next{0};
@@ -224,7 +238,9 @@ class Kronecker final : public api::KroneckerPlan {
     {
       first();
 #pragma omp barrier
-      for (std::size_t i = next++; i < shares_.size(); i = next++) body(shares_[i]);
+      const auto team = static_cast<std::size_t>(omp_get_num_threads());
+      for (std::size_t i = next++; i < shares_.size(); i = next++)
+        body(shares_[i], i + team < shares_.size() ? &shares_[i + team] : nullptr);
     }
   }
 
