@@ -10,12 +10,31 @@
 #include "core/error.hpp"
 #include "core/rng.hpp"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace isaribi::selftest {
 namespace {
 
 constexpr std::int64_t kGuardBytes = 64;  // keeps the alignment of the memory resource
 constexpr auto kGuard = std::byte{0xA5};
 constexpr auto kUnwritten = std::byte{0xFF};  // NaN in every float type, -1 in signed integers
+
+/// With the address sanitizer, what reads or writes the guards of a host's operand stops the suite.
+void watch([[maybe_unused]] const core::Tensor& whole, [[maybe_unused]] const core::Tensor& view,
+           [[maybe_unused]] bool guarded) {
+#ifdef __SANITIZE_ADDRESS__
+  if (whole.device().kind != core::Device::Kind::host) return;
+  auto *begin = static_cast<std::byte*>(whole.raw()), *first = static_cast<std::byte*>(view.raw());
+  if (guarded) {
+    ASAN_POISON_MEMORY_REGION(begin, whole.bytes());
+    ASAN_UNPOISON_MEMORY_REGION(first, view.bytes());
+  } else {
+    ASAN_UNPOISON_MEMORY_REGION(begin, whole.bytes());
+  }
+#endif
+}
 
 template <typename T>
 void store(double value, void* data, std::int64_t i) {
@@ -164,6 +183,7 @@ core::Tensor Trial::place(const std::string& name, core::Shape shape, core::DTyp
   }
   backend_.copy(core::Tensor::borrow(o.before.data(), o.whole.shape(), type), o.whole);
   backend_.synchronize();
+  watch(o.whole, o.view, true);
   operands_.push_back(std::move(o));
   return operands_.back().view;
 }
@@ -217,9 +237,11 @@ void Trial::write(const core::Tensor& tensor, const std::vector<double>& values)
 
 std::vector<std::byte> Trial::bytes_now(const Operand& operand) {
   std::vector<std::byte> bytes(operand.whole.bytes());
+  watch(operand.whole, operand.view, false);
   backend_.copy(operand.whole,
                 core::Tensor::borrow(bytes.data(), operand.whole.shape(), operand.whole.dtype()));
   backend_.synchronize();
+  watch(operand.whole, operand.view, true);
   return bytes;
 }
 

@@ -80,9 +80,9 @@ void Normalizer::apply(const std::byte* image, const Transform& transform, float
   }
 }
 
-/// `pixels` pixels along a row; mirrored ones are read from `in` downwards.
+/// `pixels` pixels in a row; mirrored ones are read from `in` downwards.
 template <typename T>
-void Normalizer::convert_row(const T* in, float* out, std::int64_t pixels, bool flip) const {
+void Normalizer::convert(const T* in, float* out, std::int64_t pixels, bool flip) const {
   if (channels_ == 1 && !flip) {
     for (std::int64_t x = 0; x < pixels; ++x) out[x] = value(in[x], 0);
     return;
@@ -94,7 +94,7 @@ void Normalizer::convert_row(const T* in, float* out, std::int64_t pixels, bool 
 }
 
 template <typename T>
-void Normalizer::transform_image(const T* in, const Transform& t, float* out) const {
+void Normalizer::shift_image(const T* in, const Transform& t, float* out) const {
   const std::int64_t row = width_ * channels_;
   // Output columns whose source x + dx lies inside the (mirrored) image.
   const std::int64_t first = std::clamp<std::int64_t>(-t.dx, 0, width_);
@@ -108,12 +108,20 @@ void Normalizer::transform_image(const T* in, const Transform& t, float* out) co
       continue;
     }
     std::fill(line, line + first * channels_, 0.0f);
-    convert_row(in + from * row + source * channels_, line + first * channels_, last - first,
-                t.flip);
+    convert(in + from * row + source * channels_, line + first * channels_, last - first, t.flip);
     std::fill(line + last * channels_, line + row, 0.0f);
   }
+}
+
+template <typename T>
+void Normalizer::transform_image(const T* in, const Transform& t, float* out) const {
+  if (t.dy == 0 && t.dx == 0 && !t.flip) {
+    convert(in, out, height_ * width_, false);
+  } else {
+    shift_image(in, t, out);
+  }
   for (std::int64_t y = t.erase_top; y < t.erase_top + t.erase_height; ++y) {
-    float* line = out + y * row + t.erase_left * channels_;
+    float* line = out + (y * width_ + t.erase_left) * channels_;
     std::fill(line, line + t.erase_width * channels_, 0.0f);
   }
 }

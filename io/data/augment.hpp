@@ -38,7 +38,9 @@ class Normalizer {
 
  private:
   template <typename T>
-  void convert_row(const T* in, float* out, std::int64_t pixels, bool flip) const;
+  void convert(const T* in, float* out, std::int64_t pixels, bool flip) const;
+  template <typename T>
+  void shift_image(const T* in, const Transform& transform, float* out) const;
   template <typename T>
   void transform_image(const T* in, const Transform& transform, float* out) const;
   float value(std::uint8_t stored, std::int64_t channel) const {
