@@ -18,7 +18,7 @@ LINE = {"lenet5": 5}  # steps per line where lines of every step would be felt
 VENV = pathlib.Path(os.environ.get("ISARIBI_PEERS", pathlib.Path.home() / ".cache/isaribi/peers"))
 PERIOD = {"1/10": 10, "10/10": 10, "10/100": 100, "adaptive": 10}  # steps that hold every renewal
 EACH = 10  # a turn is a multiple of so many steps, which hold the same renewals of factors
-TURN = 0.2  # seconds of a turn of SGD, at least
+TURN = 0.4  # seconds of a turn of SGD, at least: many looks, and few first steps, whose caches another process filled
 TURNS = 40  # at least
 GROUPS = 10  # of turns: their ratios say how far the result can be trusted
 
