@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-POLL = 0.02  # seconds between looks at the file: every 2 ms they made a LeNet-5 step 3 % longer
+POLL = 0.02  # seconds between looks at the file: every 2 ms they made a LeNet-5 step 1 to 3 % longer
 
 
 class Run:
