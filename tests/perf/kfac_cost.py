@@ -32,7 +32,9 @@ def add_options(parser):
                         help="cost: steps of each side (default: 40 turns; of adaptive intervals 1500, from the first on)")
     parser.add_argument("--kind", default="kfac", help="cost: optimizer/kind")
     parser.add_argument("--peer", action="store_true", help="cost: against ASDL (tests/perf/peers, then pip install asdfghjkl)")
-    parser.add_argument("--pairs", type=int, default=5, help="cost --peer")
+    parser.add_argument("--alone", action="store_true",
+                        help="cost: runs one after the other instead of turns, steps by what they renew; not of adaptive")
+    parser.add_argument("--pairs", type=int, default=5, help="cost --peer, cost --alone: runs of each side")
     parser.add_argument("--peer-steps", type=int, default=20, help="cost --peer: steps of a turn")
 
 
@@ -43,14 +45,18 @@ def intervals_of(name):
     return [f"kfac/factor_every={factor}", f"kfac/inverse_every={inverse}"]
 
 
+def command_of(options, root, model, folder, steps, line, overrides):
+    return [str(options.program), "--quiet", "train", str(root / "inputs/fashion_mnist/lenet_sgd.toml"),
+            f"run/dir={folder}/run", f"run/threads={options.threads}", f"model/preset={model}",
+            f"data/batch={options.batch}", f"train/steps={steps}", f"train/log_every={line}",
+            "train/eval_every=1000000000", "checkpoint/every=1000000000", "diagnostics/layers_every=0", *overrides]
+
+
 @contextlib.contextmanager
 def running(options, root, model, overrides, steps=1000000):
     """A run that has done its first steps and stands still."""
     with tempfile.TemporaryDirectory(prefix="isaribi-kfac-cost-") as folder:
-        command = [str(options.program), "--quiet", "train", str(root / "inputs/fashion_mnist/lenet_sgd.toml"),
-                   f"run/dir={folder}/run", f"run/threads={options.threads}", f"model/preset={model}",
-                   f"data/batch={options.batch}", f"train/steps={steps}", f"train/log_every={LINE.get(model, 1)}",
-                   "train/eval_every=1000000000", "checkpoint/every=1000000000", "diagnostics/layers_every=0", *overrides]
+        command = command_of(options, root, model, folder, steps, LINE.get(model, 1), overrides)
         run = kfac_pairs.Run(command, f"{folder}/run", options.threads)
         try:
             yield run
@@ -110,6 +116,35 @@ def measure_case(options, root, model, name):
     print(f"{line}  {len(turns)} turns of {each} steps", flush=True)
 
 
+def step_times(options, root, model, steps, overrides):
+    """[(step, seconds)] of a run of its own, without its first steps."""
+    with tempfile.TemporaryDirectory(prefix="isaribi-kfac-cost-") as folder:
+        done = subprocess.run(command_of(options, root, model, folder, steps, 1, overrides), stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": str(options.threads)})
+        if done.returncode != 0:
+            sys.exit(f"kfac: {' '.join(done.args)} ended with exit {done.returncode}:\n{done.stderr}")
+        rows = map(json.loads, pathlib.Path(folder, "run/metrics.jsonl").read_text(encoding="utf-8").splitlines())
+        return [(row["step"], row["seconds"]) for row in rows if row["kind"] == "train" and row["step"] > WARM]
+
+
+def measure_alone(options, root, model, name):
+    """Steps by what they renew, each side in runs of its own, without what slows a step for a moment; the ratio weighs
+    renewals by how often they are due. Where the memory of a run happens to lie moves it by a few hundredths: several runs."""
+    factor, inverse = map(int, name.split("/"))
+    kfac = [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]
+    times = {"sgd": [], "plain": [], "factors": [], "inverses": []}
+    for _ in range(options.pairs):
+        times["sgd"] += [s for _, s in step_times(options, root, model, options.steps or 1000, ["optimizer/kind=sgd"])]
+        for step, seconds in step_times(options, root, model, options.steps or 1000, kfac):
+            due = [kind for kind, every in (("inverses", inverse), ("factors", factor), ("plain", 1)) if step % every == 1 % every]
+            times[due[0]].append(seconds)
+    usual = {kind: statistics.mean(sorted(t)[len(t) // 10:-(len(t) // 5) or None]) for kind, t in times.items() if t}
+    count = {"inverses": 1 / inverse, "factors": 1 / factor - 1 / inverse, "plain": 1 - 1 / factor}
+    mean = sum(share * usual[kind] for kind, share in count.items() if share > 0)
+    print(f"{model:10s} {options.kind} {name:9s} " + "  ".join(f"{kind} {1e3 * t:.3f}" for kind, t in usual.items())
+          + f" ms  ratio {mean / usual['sgd']:.3f}", flush=True)
+
+
 class Peer:
     """A running kfac_peer.py."""
 
@@ -162,6 +197,14 @@ def measure(options, root):
             for name in options.intervals:
                 if name != "adaptive":  # ASDL has no such rule
                     measure_peer(options, root, peer, model, name)
+        return
+    if options.alone:
+        print(f"# batch {options.batch}, {options.threads} thread(s); {options.pairs} runs of each side, one after the other; means"
+              " of steps by what they renew, without the fastest tenth and the slowest fifth")
+        for model in options.models:
+            for name in options.intervals:
+                if name != "adaptive":  # which steps renew what is not known beforehand
+                    measure_alone(options, root, model, name)
         return
     print(f"# batch {options.batch}, {options.threads} thread(s); ratio = {options.kind} / sgd over all turns [lowest highest"
           f" of {GROUPS} groups of turns]; A/B: factors every A, inverses every B steps; ms: median of turns")
