@@ -132,10 +132,11 @@ def measure_alone(options, root, model, name):
     renewals by how often they are due. Where the memory of a run happens to lie moves it by a few hundredths: several runs."""
     factor, inverse = map(int, name.split("/"))
     kfac = [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]
+    steps = max(options.steps or 1000, WARM + PERIOD[name])  # with every renewal in it
     times = {"sgd": [], "plain": [], "factors": [], "inverses": []}
     for _ in range(options.pairs):
-        times["sgd"] += [s for _, s in step_times(options, root, model, options.steps or 1000, ["optimizer/kind=sgd"])]
-        for step, seconds in step_times(options, root, model, options.steps or 1000, kfac):
+        times["sgd"] += [s for _, s in step_times(options, root, model, steps, ["optimizer/kind=sgd"])]
+        for step, seconds in step_times(options, root, model, steps, kfac):
             due = [kind for kind, every in (("inverses", inverse), ("factors", factor), ("plain", 1)) if step % every == 1 % every]
             times[due[0]].append(seconds)
     usual = {kind: statistics.mean(sorted(t)[len(t) // 10:-(len(t) // 5) or None]) for kind, t in times.items() if t}
