@@ -20,8 +20,8 @@ namespace {
 
 constexpr std::int64_t kUnitBytes = std::int64_t{1} << 20;    // that one tile reads in a row
 constexpr std::int64_t kRoundBytes = std::int64_t{16} << 20;  // that all tiles of a round read
-constexpr std::int64_t kSlack = 64;      // elements that whole vectors may read behind an image
-constexpr std::int64_t kWorkUnits = 16;  // tiles x lanes to aim at
+constexpr std::int64_t kSlack = 64;     // elements that whole vectors may read behind an image
+constexpr std::int64_t kWorkUnits = 8;  // tiles x lanes to aim at
 // Threads that copy images for each other wait for lines of each other's caches.
 constexpr std::int64_t kLeastLanes = 2;  // of images that are copied
 constexpr std::int64_t kRoundUnits = 2;  // per thread, where tiles are dealt out
