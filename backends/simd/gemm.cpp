@@ -144,7 +144,8 @@ void fetch_after(const Product& p, const Kernels& kernels, const Plan& plan, con
   const float* from = p.b.data + block.k * p.b.row + next * p.b.column;
   fetches.panel =
       p.b.column == 1
-          ? LinesAhead{from, p.b.row, block.depth, (after.width + kLine - 1) / kLine}
+          ? LinesAhead{from, p.b.row, std::min(block.depth, lines_held(p.b.row)),
+                       (after.width + kLine - 1) / kLine}
           : LinesAhead{from, p.b.column, after.count, (block.depth + kLine - 1) / kLine};
 }
 

@@ -23,6 +23,13 @@ inline bool done(const LinesAhead& ahead) {
   return ahead.line >= ahead.lines;
 }
 
+/// Of lines `step` elements apart, how many half of L2 holds: those a power of two apart share
+/// sets.
+inline std::int64_t lines_held(std::int64_t step) {
+  const std::int64_t bytes = step * 4, apart = bytes & -bytes;
+  return caches().l2 / 2 / std::max<std::int64_t>(apart, kLine * 4);
+}
+
 /// How a product is cut. A function of its shape and of the machine, not of the threads.
 struct Plan {
   std::int64_t width, height;   // of a panel of B, of a panel of A

@@ -154,7 +154,8 @@ LinesAhead rows_ahead(const Product& p, const Plan& plan, std::int64_t k, std::i
   if (depth <= 0 || rows <= 0) return {};
   const float* at = p.a.data + first * p.a.row + k * p.a.column;
   if (p.a.row == 1 && rows == p.a.column) return {at, kLine, depth * rows / kLine, 1};
-  if (p.a.row == 1) return {at, p.a.column, depth, (rows + kLine - 1) / kLine};
+  if (p.a.row == 1)
+    return {at, p.a.column, std::min(depth, lines_held(p.a.column)), (rows + kLine - 1) / kLine};
   return {at, p.a.row, rows, (depth + kLine - 1) / kLine};
 }
 

@@ -128,10 +128,12 @@ void gemm_rows(const GemmTile& t) {
   }
 }
 
-constexpr ptrdiff_t kFetch = 24;  // rows of B ahead
+constexpr ptrdiff_t kFetch = 24;   // rows of B ahead
+constexpr ptrdiff_t kPage = 1024;  // elements
 
-/// The first tile of a panel of B lays down what it loads for those after it.
-template <int NV, int MR>
+/// The first tile of a panel of B lays down what it loads for those after it. CACHE: where rows
+/// ahead are brought to.
+template <int CACHE, int NV, int MR>
 void gemm_packing_rows(const GemmTile& t) {
   vf acc[NV][MR];
   clear(acc);
@@ -142,7 +144,7 @@ void gemm_packing_rows(const GemmTile& t) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
       v_store(to + v * kLanes, v_load(b + v * kLanes));
-      __builtin_prefetch(b + kFetch * t.b_step + v * kLanes);
+      __builtin_prefetch(b + kFetch * t.b_step + v * kLanes, 0, CACHE);
     }
   }
   gemm_store<false>(t, acc);
@@ -159,7 +161,12 @@ inline void gemm_rows_of(const GemmTile& t) {
 }
 
 void gemm_tile(const GemmTile& t) {
-  if (t.pack_b) return gemm_packing_rows<kGemmVectors, kTileRows[kGemmVectors]>(t);
+  if (t.pack_b) {
+    constexpr int kToL1 = 3, kToL2 = 2, kMost = kTileRows[kGemmVectors];
+    // Rows pages apart share sets of L1, which would not hold as many.
+    return t.b_step % kPage == 0 ? gemm_packing_rows<kToL2, kGemmVectors, kMost>(t)
+                                 : gemm_packing_rows<kToL1, kGemmVectors, kMost>(t);
+  }
   switch ((t.columns + kLanes - 1) / kLanes) {
     case 1:
       return gemm_rows_of<1, kTileRows[1]>(t);
