@@ -17,7 +17,8 @@ inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
   return (n + to - 1) / to * to;
 }
 
-inline constexpr std::int64_t kLine = 16;  // elements of a cache line
+inline constexpr std::int64_t kLine = 16;    // elements of a cache line
+inline constexpr std::int64_t kPage = 1024;  // elements of a page
 
 inline bool done(const LinesAhead& ahead) {
   return ahead.line >= ahead.lines;
@@ -51,7 +52,6 @@ inline std::int64_t vector_b(const Kernels& kernels, std::int64_t depth) {
 /// Whether panels of B are read where they lie as fast as packed: whole lines, in L2, of rows that
 /// are not pages apart, which would share sets of the caches.
 inline bool reads_well(const Product& p) {
-  constexpr std::int64_t kPage = 1024;  // elements
   return p.b.column == 1 && p.b.run == 0 && p.b.row % kLine == 0 && p.b.row % kPage != 0 &&
          reinterpret_cast<std::uintptr_t>(p.b.data) % (kLine * 4) == 0 &&
          p.k * p.b.row * 4 <= caches().l2;

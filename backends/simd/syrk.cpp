@@ -62,18 +62,21 @@ Place place_of(const Panels& panels, const Plan& plan, std::int64_t n, std::int6
           count == plan.width ? plan.width : round_up(count, kernels.lanes)};
 }
 
-/// Elements of C's upper triangle from its lower one: a line of cache of the lower rows at a time.
+/// Elements of C's upper triangle from its lower one: a line of cache of the lower rows at a time,
+/// or half of one.
 void mirror(float* c, std::int64_t c_row, const Kernels& kernels, Range rows, Range columns) {
   constexpr std::int64_t kEight = 8;
-  for (std::int64_t i = rows.begin; i < rows.end; i += kLine) {
-    const std::int64_t count = std::min(kLine, rows.end - i);
+  // Rows pages apart share a set of L1, which does not hold a line of each of 16.
+  const std::int64_t step = c_row % kPage == 0 ? kEight : kLine;
+  for (std::int64_t i = rows.begin; i < rows.end; i += step) {
+    const std::int64_t count = std::min(step, rows.end - i);
     const auto by_element = [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t y = i; y < i + count; ++y) {
         for (std::int64_t x = std::max(begin, y + 1); x < end; ++x)
           c[y * c_row + x] = c[x * c_row + y];
       }
     };
-    std::int64_t x = std::clamp(i + kLine, columns.begin, columns.end);
+    std::int64_t x = std::clamp(i + step, columns.begin, columns.end);
     by_element(columns.begin, x);
     for (; x + kEight <= columns.end; x += kEight)
       kernels.transpose_eight(c + x * c_row + i, c_row, count, c_row, c + i * c_row + x);
