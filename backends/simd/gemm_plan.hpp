@@ -17,8 +17,7 @@ inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
   return (n + to - 1) / to * to;
 }
 
-inline constexpr std::int64_t kLine = 16;    // elements of a cache line
-inline constexpr std::int64_t kPage = 1024;  // elements of a page
+inline constexpr std::int64_t kLine = 16;  // elements of a cache line
 
 inline bool done(const LinesAhead& ahead) {
   return ahead.line >= ahead.lines;

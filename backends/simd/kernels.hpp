@@ -16,6 +16,8 @@ inline constexpr int kMaxTileRows = 14;     ///< pixels of one register tile, at
 /// hyperthreads on a core it hands out three per cycle, and a step of 6 x 64 has 24 FMAs for 12
 /// cycles.
 inline constexpr int kSteps = 4;
+/// f32 elements of a page of 4 KiB: rows a multiple of it apart share sets of the caches.
+inline constexpr int kPage = 1024;
 
 inline constexpr unsigned char kEdgeFirst = 1, kEdgeLast = 2;
 

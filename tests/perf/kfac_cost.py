@@ -129,7 +129,7 @@ def step_times(options, root, model, steps, overrides):
 
 def measure_alone(options, root, model, name):
     """Steps by what they renew, each side in runs of its own, without what slows a step for a moment; the ratio weighs
-    renewals by how often they are due. Where the memory of a run happens to lie moves it by a few hundredths: several runs."""
+    renewals by how often they are due. Runs of the same program differ by a hundredth or two: several of each."""
     factor, inverse = map(int, name.split("/"))
     kfac = [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]
     steps = max(options.steps or 1000, WARM + PERIOD[name])  # with every renewal in it

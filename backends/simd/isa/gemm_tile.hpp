@@ -10,6 +10,7 @@
 namespace {
 
 using isaribi::simd::GemmTile;
+using isaribi::simd::kPage;
 using isaribi::simd::LinesAhead;
 
 /// c = act(alpha acc + beta c + bias); beta = 0 does not read c.
@@ -128,8 +129,7 @@ void gemm_rows(const GemmTile& t) {
   }
 }
 
-constexpr ptrdiff_t kFetch = 24;   // rows of B ahead
-constexpr ptrdiff_t kPage = 1024;  // elements
+constexpr ptrdiff_t kFetch = 24;  // rows of B ahead
 
 /// The first tile of a panel of B lays down what it loads for those after it. CACHE: where rows
 /// ahead are brought to.
