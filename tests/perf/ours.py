@@ -9,6 +9,8 @@ import sys
 import tempfile
 import time
 
+import peer
+
 
 class Ours:
     """A running isaribi_perf: one request, one line of JSON."""
@@ -37,6 +39,9 @@ class Ours:
         reply = self.ask(f"run {seconds}")
         self.peaks.append(reply["gflops"])
         return reply["seconds"]
+
+    def cpu_seconds(self):
+        return peer.cpu_seconds(self.process.pid)
 
     def close(self):
         for pipe in self.pipes:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What the peers of tests/perf/bench share."""
+import pathlib
 import time
+
+REST = 0.002  # seconds of one look
 
 
 def repeat(call, seconds):
@@ -12,3 +15,23 @@ def repeat(call, seconds):
         now = time.perf_counter()
         if now - start >= seconds:
             return (now - start) / calls
+
+
+def cpu_seconds(pid):
+    """Of a process and its children."""
+    try:
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return time.clock_gettime((~pid << 3) | 2) + sum(cpu_seconds(int(child)) for child in children)  # CPUCLOCK_SCHED
+    except OSError:  # it has ended
+        return 0.0
+
+
+def wait_for_rest(cpu, most=1.0):
+    """Until what `cpu` counts stands still: libraries let threads spin after a call, OpenBLAS for 0.1 s."""
+    end, before = time.perf_counter() + most, cpu()
+    while time.perf_counter() < end:
+        time.sleep(REST)
+        now = cpu()
+        if now - before < 0.2 * REST:
+            return
+        before = now
