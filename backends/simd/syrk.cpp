@@ -23,7 +23,7 @@ constexpr std::int64_t kDirectColumns = 192;  // A^T A reads as few columns wher
 /// The lower triangle of one slice of K into c.
 struct Job {
   Range blocks;  // of the depth
-  Range rows;    // of C, from a multiple of the width
+  Range rows;    // of C, from a multiple of the lanes
   float* c;
   std::int64_t c_row;
   float alpha, beta;
@@ -111,20 +111,25 @@ bool tile_packs(const Product& p, const Kernels& kernels, const Plan& plan, std:
          kernels.lanes - kernels.lanes * (tiles - 1) / tiles == most;
 }
 
+/// The rows of panel q that a job computes.
+Range rows_of(const Plan& plan, const Job& job, std::int64_t q) {
+  return {std::max(q * plan.width, job.rows.begin), std::min((q + 1) * plan.width, job.rows.end)};
+}
+
 /// Rows of panel q times the columns of panel j <= q, from the lowest tile to the highest; the
 /// first one packs the panel where there is a place for it. On the diagonal a band of as many rows
 /// as a vector has lanes takes the vectors that reach into the triangle, and tiles are as tall as
 /// their width allows: short and narrow ones would wait for the latency of the FMA.
-void multiply_panels(const Product& p, const Kernels& kernels, const Plan& plan, const Job& job,
-                     std::int64_t q, std::int64_t j, Place a, Place b, float* pack,
-                     Fetches& fetches, GemmTile& t) {
-  const std::int64_t rows = std::min(plan.width, p.n - q * plan.width);
+void multiply_panels(const Kernels& kernels, const Plan& plan, const Job& job, std::int64_t q,
+                     std::int64_t j, Place a, Place b, float* pack, Fetches& fetches, GemmTile& t) {
+  const Range of_job = rows_of(plan, job, q);
+  const std::int64_t top = of_job.begin - q * plan.width, rows = of_job.end - q * plan.width;
   t.a_row = 1;
   t.b = b.data;
   t.b_step = b.step;
   t.pack_b = pack;
-  const std::int64_t band = j < q ? rows : kernels.lanes;
-  for (std::int64_t begin = (rows - 1) / band * band; begin >= 0; begin -= band) {
+  const std::int64_t band = j < q ? rows - top : kernels.lanes;
+  for (std::int64_t begin = top + (rows - top - 1) / band * band; begin >= top; begin -= band) {
     const std::int64_t height = std::min(band, rows - begin);
     t.columns = static_cast<int>(j < q ? plan.width : begin + height);
     const std::int64_t most = kernels.tile_rows[(t.columns + kernels.lanes - 1) / kernels.lanes];
@@ -171,16 +176,14 @@ void run_block(const Product& p, const Kernels& kernels, const Plan& plan, const
   const std::int64_t groups =
       std::max<std::int64_t>(1, (job.rows.end - job.rows.begin) / plan.rows);
   const std::int64_t group = (count - start + groups - 1) / groups;
-  const auto rows_of = [&](std::int64_t q) {
-    return Range{q * plan.width, std::min((q + 1) * plan.width, p.n)};
-  };
   const auto pair = [&](std::int64_t q, std::int64_t j, Place a, Place b, float* pack,
                         Fetches& fetches) {
-    const Range rows = rows_of(q), columns = rows_of(j);
+    const Range rows = rows_of(plan, job, q);
+    const Range columns{j * plan.width, std::min((j + 1) * plan.width, rows.end)};
     if (last)
       fetches.mirror = {job.c + columns.begin * job.c_row + rows.begin, job.c_row,
                         columns.end - columns.begin, (rows.end - rows.begin + kLine - 1) / kLine};
-    multiply_panels(p, kernels, plan, job, q, j, a, b, pack, fetches, t);
+    multiply_panels(kernels, plan, job, q, j, a, b, pack, fetches, t);
     if (last) mirror(job.c, job.c_row, kernels, columns, rows);
   };
   const auto place = [&](std::int64_t q) { return place_of(panels, plan, p.n, q, kernels); };
@@ -217,9 +220,9 @@ void run_job(const Product& p, const Kernels& kernels, const Plan& plan, Scratch
   const int thread = omp_get_thread_num();
   const std::int64_t count = (job.rows.end + plan.width - 1) / plan.width;
   Panels panels{};
-  const bool aligned = p.n % kLine == 0;  // else vectors would straddle
+  const bool aligned = p.a.column % kLine == 0;  // else vectors would straddle
   if (p.a.row == 1 && p.n <= kDirectColumns && aligned) {
-    panels.first_packed = job.rows.end == p.n ? p.n / plan.width : count;
+    panels.first_packed = p.n / plan.width;
     panels.direct_step = p.a.column;
   }
   panels.panel = plan.width / kernels.lanes * vector_b(kernels, plan.depth);
@@ -248,6 +251,13 @@ void add_slices(const Product& p, const Kernels& kernels, float* partial, std::i
   kernels.axpby(p.alpha, sum, p.beta, p.c + i * p.c_row, i + 1);
 }
 
+/// Its rows need no column behind their own: the rest of A is not seen.
+Product up_to(const Product& p, std::int64_t end) {
+  Product q = p;
+  q.n = end;
+  return q;
+}
+
 /// Rows of thread t of `team`: equal areas of the triangle, rows up to n sqrt(t / team).
 Range triangle_share(std::int64_t n, int t, int team, std::int64_t grain) {
   const auto cut = [&](int at) {
@@ -271,8 +281,9 @@ void multiply_symmetric(const Product& p, Context& context) {
   {
     const int team = omp_get_num_threads(), thread = omp_get_thread_num();
     if (slices == 1) {
-      const Range rows = triangle_share(p.n, thread, team, plan.width);
-      run_job(p, kernels, plan, scratch, {{0, blocks}, rows, p.c, p.c_row, p.alpha, p.beta, true});
+      const Range rows = triangle_share(p.n, thread, team, kernels.lanes);
+      run_job(up_to(p, rows.end), kernels, plan, scratch,
+              {{0, blocks}, rows, p.c, p.c_row, p.alpha, p.beta, true});
     } else {
       for (std::int64_t s = thread; s < slices; s += team) {
         const Range part{blocks * s / slices, blocks * (s + 1) / slices};
