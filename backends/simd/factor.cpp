@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kMostPlans = 256;  // kept
 constexpr std::int64_t kTile = 16;       // rows and columns mirrored at once
+constexpr std::int64_t kBlock = 64;      // of tiles: as many rows and columns stay near
 
 /// Calls body(n) with n = `count`, known to the compiler if it is that of a whole tile: loops of a
 /// few elements would take longer to begin than to run.
@@ -39,6 +40,18 @@ void sum_lanes(const double* from, std::int64_t n, const FactorSums& sums, std::
   });
 }
 
+/// Brings rows of all lanes near that the tile below this one reads: they lie pages apart.
+void fetch_rows(const double* from, std::int64_t n, const FactorSums& sums, std::int64_t lane,
+                Range rows, Range columns) {
+  constexpr std::int64_t kDoubles = 8;  // of a line
+  for (std::int64_t l = 0; l < sums.lanes; ++l) {
+    for (std::int64_t i = rows.begin; i < rows.end; ++i) {
+      for (std::int64_t j = columns.begin; j < columns.end; j += kDoubles)
+        __builtin_prefetch(from + l * lane + i * n + j);
+    }
+  }
+}
+
 void transpose_tile(const double* from, double* to) {
   for (std::int64_t i = 0; i < kTile; ++i) {
     for (std::int64_t j = 0; j < kTile; ++j) to[i * kTile + j] = from[j * kTile + i];
@@ -59,6 +72,7 @@ void load_tile(const FactorShape& p, const FactorSums& sums, std::int64_t group,
                Range large, double* tile) {
   const std::int64_t n = p.length, lane = p.groups * n * n;
   const double* from = sums.data + group * n * n;
+  fetch_rows(from, n, sums, lane, {small.end, std::min(n, small.end + kTile)}, large);
   alignas(64) double loaded[kTile * kTile];
   double* to = p.packed ? loaded : tile;
   sum_lanes(from, n, sums, lane, small, large, to);
@@ -113,22 +127,39 @@ void store_tile(const FactorShape& p, const FactorSums& sums, std::int64_t group
 
 template <typename T>
 void store_factor(const FactorShape& p, const FactorSums& sums, T* a) {
-  const std::int64_t n = p.length, bands = (n + kTile - 1) / kTile;
+  const std::int64_t n = p.length, blocks = (n + kBlock - 1) / kBlock;
   const std::int64_t work = p.groups * n * n * (sums.lanes + 1);
 #pragma omp parallel for schedule(dynamic) collapse(2) if (work > kSerialBelow)
   for (std::int64_t group = 0; group < p.groups; ++group) {
-    for (std::int64_t band = bands - 1; band >= 0; --band) {
-      const Range large{band * kTile, std::min(n, (band + 1) * kTile)};
-      for (std::int64_t i = 0; i < large.end; i += kTile)
-        store_tile(p, sums, group, {i, std::min(large.end, i + kTile)}, large, a);
+    for (std::int64_t block = blocks - 1; block >= 0; --block) {
+      const std::int64_t begin = block * kBlock, end = std::min(n, begin + kBlock);
+      for (std::int64_t small = 0; small < end; small += kBlock) {
+        for (std::int64_t j = begin; j < end; j += kTile) {
+          const Range large{j, std::min(n, j + kTile)};
+          for (std::int64_t i = small; i < std::min(large.end, small + kBlock); i += kTile)
+            store_tile(p, sums, group, {i, std::min(large.end, i + kTile)}, large, a);
+        }
+      }
     }
   }
 }
 
-bool one_position(const api::PatchCovariance& args) {
+/// Whether the product of patches as the rows of a matrix is the fastest way: where they lie one
+/// behind the other; else, as measured, where they are long enough to repay being gathered and
+/// distances do not help, or of so few channels that tiles of single taps are narrow.
+bool is_of_rows(const api::PatchCovariance& args) {
+  constexpr std::int64_t kVector = 16, kFew = 4, kMany = 64, kGathered = 256;
+  constexpr std::int64_t kShort = 128, kLong = 1024;
   const core::Shape& x = args.x.shape();
-  return x[1] * x[2] * args.kh * args.kw * args.geometry.groups == 1 &&
-         args.geometry == api::ConvGeometry{};
+  const api::ConvGeometry& g = args.geometry;
+  const std::int64_t channels = x[3], length = args.length();
+  if (g.groups != 1) return false;
+  if (args.kh * args.kw == 1) {
+    if (g != api::ConvGeometry{}) return channels >= kGathered;
+    return x[1] * x[2] == 1 || channels % kVector == 0 || channels >= kMany;
+  }
+  const bool distances = g.stride_h == 1 && g.stride_w == 1;
+  return !distances && (length >= kLong || (channels <= kFew && length >= kShort));
 }
 
 /// plan.cost where loads may take longer than products.
@@ -152,9 +183,8 @@ void Factor::do_patch_covariance(const api::PatchCovariance& args) {
   const FactorShape shape{args.geometry.groups, args.length(),   args.bias,
                           args.scale,           args.accumulate, args.a.shape().rank() == 2};
   if (shape.length == 0 || shape.groups == 0) return;
-  if (shape.packed && one_position(args)) {
-    const RowsFactor rows{args.x.data<float>(), args.x.shape()[0], args.x.shape()[3], args.bias,
-                          args.scale,           args.accumulate};
+  if (shape.packed && is_of_rows(args)) {
+    const RowsFactor rows{PatchRows(args), args.bias, args.scale, args.accumulate};
     args.a.dtype() == core::DType::f64 ? run_rows(rows, args.a.data<double>(), context_)
                                        : run_rows(rows, args.a.data<float>(), context_);
     return;

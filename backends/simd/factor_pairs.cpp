@@ -32,11 +32,11 @@ Product product_of(const FactorPlan& p, bool left, int i) {
 
 }  // namespace
 
-void make_pair_rows(const FactorPlan& p, const Kernels& kernels, float* image) {
-  const std::int64_t row = p.columns * p.per;
-  const float* first = image + p.vertical.edges[static_cast<std::size_t>(p.core)] * row;
+void make_pair_rows(const FactorPlan& p, const Kernels& kernels, float* plane) {
+  const std::int64_t row = p.columns * p.width;
+  const float* first = plane + p.vertical.edges[static_cast<std::size_t>(p.core)] * row;
   for (std::int64_t t = 0; t < p.pairs; ++t) {
-    kernels.pair_rows(first + 2 * t * row, row, image + (p.rows + t) * row, p.pairs * row);
+    kernels.pair_rows(first + 2 * t * row, row, plane + (p.rows + t) * row, p.pairs * row);
   }
 }
 

@@ -21,8 +21,8 @@ namespace isaribi::simd {
 
 inline constexpr std::int64_t kPairRows = 7;  ///< rows made of each pair of rows
 
-/// Makes the rows of all pairs of one staged image, behind it.
-void make_pair_rows(const FactorPlan& plan, const Kernels& kernels, float* image);
+/// Makes the rows of all pairs of one plane of a staged image, behind it.
+void make_pair_rows(const FactorPlan& plan, const Kernels& kernels, float* plane);
 
 /// The products of one bundle: points [product][horizontal cell][rows][width].
 class PairRun {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "backends/simd/factor_pairs.hpp"
 #include "backends/simd/parallel.hpp"
@@ -43,19 +44,26 @@ class Cutter {
  public:
   Cutter(const Kernels& kernels, FactorPlan& plan) : kernels_(kernels), plan_(plan) {}
 
-  /// Tiles of `rows` channels times one run: all of it, or what a whole vector does not know to lie
-  /// below the diagonal.
-  void cut(const Run& run, std::int64_t rows) {
-    const std::int64_t band = run.diagonal ? kernels_.lanes : std::max<std::int64_t>(1, rows);
-    for (std::int64_t i = 0; i < rows; i += band) {
-      cut_rectangle(run, i, std::min(rows, i + band), run.diagonal ? i : 0);
+  /// Tiles of all channels times one run, plane by plane.
+  void cut(const Run& run) {
+    for (std::int64_t p = 0; p < plan_.planes(); ++p) {
+      for (std::int64_t q = run.diagonal ? p : 0; q < plan_.planes(); ++q) {
+        Run part = run;
+        part.row_offset += p * plan_.plane;
+        part.row += p * plan_.width;
+        part.diagonal = run.diagonal && p == q;
+        part.strip.offset += q * (plan_.plane - plan_.width);
+        part.strip.begin = q * plan_.width;
+        if (plan_.planes() > 1) part.strip.end = part.strip.begin + plan_.width;
+        cut_plane(part);
+      }
     }
   }
 
   /// Several short runs of the same rows in one tile, when they fit.
   bool cut_together(const std::vector<FactorStrip>& runs, std::int64_t rows) {
     const std::int64_t lanes = kernels_.lanes;
-    if (plan_.direct || runs.size() < 2) return false;
+    if (plan_.direct || plan_.planes() > 1 || runs.size() < 2) return false;
     int each = 0;
     for (const FactorStrip& run : runs)
       each = std::max(each, static_cast<int>((run.end + lanes - 1) / lanes));
@@ -78,6 +86,15 @@ class Cutter {
   }
 
  private:
+  /// All of the run, or what a whole vector does not know to lie below the diagonal.
+  void cut_plane(const Run& run) {
+    const std::int64_t rows = plan_.width;
+    const std::int64_t band = run.diagonal ? kernels_.lanes : std::max<std::int64_t>(1, rows);
+    for (std::int64_t i = 0; i < rows; i += band) {
+      cut_rectangle(run, i, std::min(rows, i + band), run.strip.begin + (run.diagonal ? i : 0));
+    }
+  }
+
   /// Rows [top, bottom) times elements [left, end) of the run.
   void cut_rectangle(const Run& run, std::int64_t top, std::int64_t bottom, std::int64_t left) {
     const std::int64_t lanes = kernels_.lanes, rows = bottom - top;
@@ -125,18 +142,34 @@ void one_cell(std::int64_t size, FactorAxis& axis) {
   axis.last.assign(1, 1);
 }
 
+/// As many channels as one tile takes, where there are more.
+std::int64_t plane_width(std::int64_t channels) {
+  for (const std::int64_t width : {64, 48}) {
+    if (channels > width && channels % width == 0) return width;
+  }
+  return std::max<std::int64_t>(1, channels);
+}
+
 void set_steps(FactorPlan& p, std::int64_t step_h, std::int64_t step_w) {
   if (p.direct) {
     p.pixel = step_w * p.channels;
     p.row = step_h * p.w * p.channels;
     p.image = p.h * p.w * p.channels;
     p.group = p.per;
+    p.width = std::max<std::int64_t>(1, p.per);
     return;
   }
-  p.pixel = step_w * p.per;
-  p.row = step_h * p.columns * p.per;
-  p.group = p.all_rows() * p.columns * p.per;
+  p.width = plane_width(p.per);
+  p.pixel = step_w * p.width;
+  p.row = step_h * p.columns * p.width;
+  p.plane = p.all_rows() * p.columns * p.width;
+  p.group = p.planes() * p.plane;
   p.image = p.groups * p.group;
+}
+
+/// Whether neighbouring taps of a kernel row read neighbouring elements.
+bool is_joined(const FactorPlan& p) {
+  return p.dilation_w == 1 && p.planes() == 1;
 }
 
 /// Multiply-adds of vectors, and what the sums of a block of samples cost: per vector of the tile,
@@ -166,8 +199,8 @@ void plan_distances(const api::PatchCovariance& args, const Kernels& kernels, bo
   p.top = p.left = 0;
   p.rows = p.h + (p.kh - 1) * g.dilation_h;
   p.columns = p.w + (p.kw - 1) * g.dilation_w;
-  p.lead = (p.kw - 1) * g.dilation_w * p.per;
   set_steps(p, 1, 1);
+  p.lead = (p.kw - 1) * g.dilation_w * p.width;
   p.vertical = cut_axis(p.h, p.kh, g.dilation_h, g.pad_top, g.out_h(p.h, p.kh));
   p.horizontal = cut_axis(p.w, p.kw, g.dilation_w, g.pad_left, g.out_w(p.w, p.kw));
   p.bands.resize(static_cast<std::size_t>(p.kh));
@@ -177,7 +210,7 @@ void plan_distances(const api::PatchCovariance& args, const Kernels& kernels, bo
                  g.pad_top, g.out_h(p.h, p.kh));
   p.items.clear();
   Cutter cutter(kernels, p);
-  const bool joined = g.dilation_w == 1;
+  const bool joined = is_joined(p);
   p.runs.clear();
   for (std::int64_t dh = 0; dh < p.kh; ++dh) {
     const std::int64_t least = dh == 0 ? 0 : 1 - p.kw;
@@ -191,8 +224,7 @@ void plan_distances(const api::PatchCovariance& args, const Kernels& kernels, bo
     }
   }
   if (!cutter.cut_together(p.runs, p.per)) {
-    for (const FactorStrip& run : p.runs)
-      cutter.cut({0, 0, run, run.dh == 0 && run.dw == 0}, p.per);
+    for (const FactorStrip& run : p.runs) cutter.cut({0, 0, run, run.dh == 0 && run.dw == 0});
   }
   bundle_singly(p);
   p.cost = cost_of(p, static_cast<double>(p.h * p.w), static_cast<double>(p.kh * p.kw));
@@ -213,7 +245,7 @@ void add_bundles(FactorPlan& p, Cutter& cutter, std::int64_t first, int count, s
   run.strip.dw = dw;
   run.strip.end = taps * p.per;
   const auto before = static_cast<std::ptrdiff_t>(p.items.size());
-  cutter.cut(run, p.per);
+  cutter.cut(run);
   p.tiles.assign(p.items.begin() + before, p.items.end());
   p.items.resize(static_cast<std::size_t>(before));
   for (const FactorItem& tile : p.tiles) {
@@ -248,8 +280,10 @@ void plan_by_row_pairs(const api::PatchCovariance& args, const Kernels& kernels,
   p.items.clear();
   p.bundles.clear();
   Cutter cutter(kernels, p);
-  add_bundles(p, cutter, 0, 3, 0, p.kw);
-  if (p.kw > 1) add_bundles(p, cutter, 1, 2, 1 - p.kw, p.kw - 1);
+  const std::int64_t taps = is_joined(p) ? p.kw : 1;  // of a run
+  for (std::int64_t dw = 0; dw < p.kw; dw += taps) add_bundles(p, cutter, 0, 3, dw, taps);
+  const std::int64_t left = std::min(taps, p.kw - 1);
+  for (std::int64_t dw = 1 - p.kw; dw < 0; dw += left) add_bundles(p, cutter, 1, 2, dw, left);
   const auto pixels = static_cast<double>(p.pairs * p.w);  // pairs of pixels
   p.cost =
       cost_of(p, static_cast<double>(p.h * p.w) - 2.0 * pixels, static_cast<double>(p.kh * p.kw));
@@ -294,7 +328,7 @@ void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, Fac
   one_cell(out_w, p.horizontal);
   p.items.clear();
   Cutter cutter(kernels, p);
-  const bool joined = g.dilation_w == 1;
+  const bool joined = is_joined(p);
   const std::int64_t column_step = p.pixel / g.stride_w * g.dilation_w;
   const std::int64_t row_step = p.row / g.stride_h * g.dilation_h;
   // Columns of taps (r, s ..): all to the end of the kernel row, or one.
@@ -311,8 +345,7 @@ void plan_by_pairs(const api::PatchCovariance& args, const Kernels& kernels, Fac
       const std::int64_t first = other == r ? s : 0;
       for (std::int64_t c = first; c < (joined ? first + 1 : p.kw); ++c) {
         cutter.cut(
-            {r * row_step + s * column_step, t * p.per, run_of(other, c), other == r && c == s},
-            p.per);
+            {r * row_step + s * column_step, t * p.per, run_of(other, c), other == r && c == s});
       }
     }
   }
@@ -334,6 +367,17 @@ FactorSpan span_of(const FactorPlan& p, const FactorItem& item, Range columns, s
   if (inside.begin >= inside.end) return {0, 0};
   const std::int64_t vectors = (inside.end - inside.begin + lanes - 1) / lanes;
   return {std::min(inside.begin, width - vectors * lanes), static_cast<int>(vectors)};
+}
+
+/// One pair of planes after the other: tiles find them in the caches.
+void sort_by_planes(FactorPlan& p) {
+  const auto planes = [&](const FactorBundle& bundle) {
+    const FactorItem& item = p.items[static_cast<std::size_t>(bundle.first)];
+    return std::pair{item.row / p.width % p.planes(), item.strips[0].begin / p.width};
+  };
+  if (p.planes() > 1)
+    std::stable_sort(p.bundles.begin(), p.bundles.end(),
+                     [&](const auto& a, const auto& b) { return planes(a) < planes(b); });
 }
 
 void find_spans(FactorPlan& p, std::int64_t lanes) {
@@ -398,6 +442,7 @@ void make_factor_plan(const api::PatchCovariance& args, const Kernels& kernels, 
     }
   }
   if (best != plan_by_pairs) best(args, kernels, plan);
+  sort_by_planes(plan);
   find_spans(plan, kernels.lanes);
 }
 

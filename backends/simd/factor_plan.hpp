@@ -72,7 +72,9 @@ struct FactorPlan {
   std::int64_t n = 0, h = 0, w = 0, channels = 0;
   std::int64_t groups = 1, per = 0, kh = 1, kw = 1, dilation_w = 1, length = 0;
   std::int64_t positions = 0;  ///< of the output
-  // The image that tiles read: [rows, columns, per], beginning `top`, `left` before x.
+  // The image that tiles read: [per / width, rows, columns, width], beginning `top`, `left` before
+  // x. Pixels of many channels would lie so far apart that their lines share sets of the caches.
+  std::int64_t width = 0, plane = 0;  ///< channels that lie together; elements from plane to plane
   std::int64_t rows = 0, columns = 0, top = 0, left = 0;
   std::int64_t lead = 0;                                  ///< zeros before the first image
   std::int64_t pixel = 0, row = 0, image = 0, group = 0;  ///< steps between pixels that are summed
@@ -91,6 +93,7 @@ struct FactorPlan {
   std::vector<FactorStrip> runs;  ///< memory of the planning, like tiles: kept between calls
   std::vector<FactorItem> tiles;
 
+  std::int64_t planes() const { return per / width; }
   std::int64_t cells() const { return vertical.cells() * horizontal.cells(); }
   const FactorSpan* spans_of(std::size_t item) const {
     return spans.data() + static_cast<std::ptrdiff_t>(item) * horizontal.cells();

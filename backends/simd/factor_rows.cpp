@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-// A tile of f64 sums is formed in L1 while it walks the blocks of kSampleBlock samples, then scaled
-// and stored where it belongs. x is read where it lies: threads share nothing but x, since lines
-// that one core wrote and another reads are what costs most here.
+// Rows are taken a part at a time, which is copied into panels of columns: rows of a tile are read
+// from them, too. A tile of f64 sums is formed in L1 while it walks the blocks of a part, then
+// scaled and stored where it belongs; where there are several parts, sums are kept from one to the
+// next. Many rows are cut into slices with sums of their own, as many as the shape says. Threads
+// share nothing but x, since lines that one core wrote and another reads are what costs most here.
 #include "backends/simd/factor_rows.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "backends/api/conv.hpp"
 #include "backends/simd/gemm_plan.hpp"
@@ -13,56 +16,86 @@
 namespace isaribi::simd {
 namespace {
 
-/// How the triangle is cut: strips of rows times panels of columns.
+constexpr std::int64_t kPartRows = 512;       // at most
+constexpr std::int64_t kSliceRows = 1024;     // at least, and of many columns more:
+constexpr std::int64_t kSliceColumns = 16;    // as many rows per column repay adding its sums
+constexpr std::int64_t kSlices = 32;          // at most
+constexpr std::int64_t kKept = 4 << 20;       // elements of the sums of all slices
+constexpr std::int64_t kStaged = 8;           // rows that are gathered before they are packed
+constexpr std::int64_t kDirectColumns = 192;  // as few are read where they lie
+constexpr int kVectors = 3;                   // of a panel
+constexpr std::int64_t kPanelStrips = 6;      // as high: half a vector
+
+/// How the triangle is cut: strips of rows, panels of columns.
 struct Tiles {
-  std::int64_t height, width, strips, panels, lanes;
-  /// A panel needs the strips from here on.
-  std::int64_t first_strip(std::int64_t panel) const { return panel * width / height; }
+  std::int64_t columns, lanes, height, width, strips, panels;
+
+  Tiles(std::int64_t n, const Kernels& kernels)
+      : columns(n),
+        lanes(kernels.lanes),
+        height(kVectors * lanes / kPanelStrips),
+        width(kVectors * lanes),
+        strips((n + height - 1) / height),
+        panels((n + width - 1) / width) {}
+  std::int64_t size() const { return height * width; }  // of a tile
+  std::int64_t area() const { return panels * strips * size(); }
+  /// Where the sums of a tile are kept.
+  std::int64_t at(std::int64_t panel, std::int64_t strip) const {
+    return (panel * strips + strip) * size();
+  }
+  /// Strip `strip` begins in the triangle here.
+  std::int64_t row(std::int64_t strip) const { return strip * height; }
+  std::int64_t end(std::int64_t strip) const { return std::min(columns, row(strip + 1)); }
+  /// Panels up to the diagonal.
+  std::int64_t panels_of(std::int64_t strip) const { return strip / kPanelStrips + 1; }
   /// Columns up to the diagonal in the last row of a strip, to whole vectors.
   std::int64_t cost(std::int64_t strip) const { return round_up((strip + 1) * height, lanes); }
-  std::int64_t cost() const {
-    std::int64_t sum = 0;
-    for (std::int64_t strip = 0; strip < strips; ++strip) sum += cost(strip);
-    return sum;
+  /// Strips of share `part` of `parts`, of equal cost.
+  Range share_of(std::int64_t part, std::int64_t parts) const {
+    std::int64_t all = 0;
+    for (std::int64_t strip = 0; strip < strips; ++strip) all += cost(strip);
+    const std::int64_t begin = all * part / parts, end = all * (part + 1) / parts;
+    Range own{strips, 0};
+    for (std::int64_t strip = 0, at = 0; strip < strips; at += cost(strip++)) {
+      if (begin <= at && at < end) own = {std::min(own.begin, strip), strip + 1};
+    }
+    return own;
   }
 };
 
-Tiles tiles_of(const RowsFactor& f, const Kernels& kernels) {
-  const std::int64_t all = (f.in + kernels.lanes - 1) / kernels.lanes;
-  const auto vectors = static_cast<int>(std::min<std::int64_t>(kernels.gemm_vectors, all));
-  const std::int64_t height = kernels.tile_rows[vectors], width = vectors * kernels.lanes;
-  return {height, width, (f.in + height - 1) / height, (f.in + width - 1) / width, kernels.lanes};
-}
-
-/// A panel of x as it lies, or copied where whole vectors would reach beyond its columns.
-struct Panel {
-  const float* data;
-  std::int64_t step, begin, columns;
-};
-
-/// The sums of `rows` rows, of which the first is at `left`, `left_step` from sample to sample, and
-/// of the first `columns` columns of a panel. `ahead` is brought near meanwhile.
-void sum_tile(const RowsFactor& f, const Kernels& kernels, const Panel& panel, const float* left,
-              std::int64_t left_step, std::int64_t rows, std::int64_t columns, std::int64_t row,
-              double* sums, LinesAhead& ahead) {
-  if (f.n == 0) std::fill_n(sums, rows * row, 0.0);
-  GemmTile t{};
-  t.a_row = 1;
-  t.a_step = left_step;
-  t.b_step = panel.step;
-  t.rows = static_cast<int>(rows);
-  t.columns = static_cast<int>(columns);
-  t.sums = sums;
-  t.sums_row = row;
-  t.ahead = &ahead;
-  for (std::int64_t begin = 0; begin < f.n; begin += api::kSampleBlock) {
-    t.k = std::min(api::kSampleBlock, f.n - begin);
-    t.a = left + begin * left_step;
-    t.b = panel.data + begin * panel.step;
-    t.beta = begin > 0 ? 1.0f : 0.0f;
-    kernels.gemm_tile(t);
+/// Of samples with `positions` rows each: the most that api::kSampleBlock samples are made of.
+std::int64_t rows_of_block(std::int64_t positions) {
+  const std::int64_t all = api::kSampleBlock * positions;
+  std::int64_t best = api::kSampleBlock;
+  for (std::int64_t rows = best; rows <= std::min(all, kPartRows); ++rows) {
+    if (all % rows == 0) best = rows;
   }
+  return best;
 }
+
+/// How the rows are cut.
+struct Cut {
+  std::int64_t rows, block, slices;
+  std::int64_t part;  // rows at most: whole blocks
+  bool keeps;         // the sums of a tile are not complete at once
+
+  Cut(const PatchRows& x, const Tiles& tiles)
+      : rows(x.rows()), block(rows_of_block(x.positions())) {
+    const std::int64_t least = std::max(kSliceRows, kSliceColumns * tiles.columns);
+    const std::int64_t most =
+        std::min({rows / least, kKept / (tiles.columns * tiles.columns), kSlices});
+    slices =
+        most > 1 ? static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(most))) : 1;
+    part = std::max<std::int64_t>(1, kPartRows / block) * block;
+    keeps = rows > part;
+  }
+  /// Whole blocks.
+  Range slice(std::int64_t s) const {
+    const std::int64_t blocks = (rows + block - 1) / block;
+    return {std::min(rows, blocks * s / slices * block),
+            std::min(rows, blocks * (s + 1) / slices * block)};
+  }
+};
 
 /// to = (to +) scale sums.
 void store_row(const RowsFactor& f, const Kernels& kernels, const double* sums, std::int64_t count,
@@ -74,72 +107,196 @@ void store_row(const RowsFactor& f, const Kernels& kernels, const double* sums, 
   kernels.axpby_f64(f.scale, sums, f.accumulate ? 1.0 : 0.0, to, count);
 }
 
-std::int64_t row_begin(std::int64_t row) {
-  return row * (row + 1) / 2;
-}
-
-/// What the panel behind this one reads of x: other threads wrote much of it.
-LinesAhead next_panel(const RowsFactor& f, const Tiles& tiles, const Panel& panel) {
-  const std::int64_t begin = panel.begin + tiles.width,
-                     columns = std::min(tiles.width, f.in - begin);
-  if (columns <= 0) return {};
-  return {f.x + begin, f.in, f.n, (columns + kLine - 1) / kLine};
-}
-
-/// The tiles of one panel: strips [from, to), and the row of the bias.
 template <typename T>
-void run_panel(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles, const Panel& panel,
-               Range strips, double* sums, T* a) {
-  LinesAhead ahead = next_panel(f, tiles, panel);
-  for (std::int64_t strip = strips.begin; strip < strips.end; ++strip) {
-    const std::int64_t first = strip * tiles.height, end = std::min(first + tiles.height, f.in);
-    const std::int64_t columns = std::min(panel.columns, end - panel.begin);
-    sum_tile(f, kernels, panel, f.x + first, f.in, end - first, columns, tiles.width, sums, ahead);
-    for (std::int64_t row = std::max(first, panel.begin); row < end; ++row)
-      store_row(f, kernels, sums + (row - first) * tiles.width,
-                std::min(panel.columns, row + 1 - panel.begin), a + row_begin(row) + panel.begin);
-  }
-  if (!f.bias || strips.end < tiles.strips) return;
-  static const float one = 1.0f;
-  sum_tile(f, kernels, panel, &one, 0, 1, panel.columns, tiles.width, sums, ahead);
-  store_row(f, kernels, sums, panel.columns, a + row_begin(f.in) + panel.begin);
+void store_tile(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles, std::int64_t panel,
+                std::int64_t strip, const double* sums, T* a) {
+  const std::int64_t first = tiles.row(strip), column = panel * tiles.width;
+  for (std::int64_t row = first; row < tiles.end(strip); ++row)
+    store_row(f, kernels, sums + (row - first) * tiles.width,
+              std::min(tiles.width, row + 1 - column), a + row * (row + 1) / 2 + column);
 }
 
-/// Panel `index`; where it needs a copy, that is made at `copy`.
-Panel panel_of(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles, std::int64_t index,
-               float* copy) {
-  const std::int64_t begin = index * tiles.width, columns = std::min(tiles.width, f.in - begin);
-  if (columns % kernels.lanes == 0) return {f.x + begin, f.in, begin, columns};
-  const std::int64_t width = (columns + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
-  kernels.gemm_pack({f.x + begin, 1, f.in, columns, f.n, width, f.n * width + 16, copy});
-  return {copy, width, begin, columns};
+/// Strips of one slice by one thread.
+template <typename T>
+class RowsRun {
+ public:
+  /// kept: the sums of the slice, or nullptr. a: where they belong, if there is but one slice.
+  RowsRun(const RowsFactor& f, const Tiles& tiles, const Cut& cut, Range rows, Range strips,
+          double* kept, T* a, Context& context)
+      : f_(f),
+        tiles_(tiles),
+        cut_(cut),
+        rows_(rows),
+        strips_(strips),
+        kernels_(context.kernels()),
+        kept_(kept),
+        a_(a) {
+    const int thread = omp_get_thread_num();
+    in_ = f.x.columns();
+    direct_ = f.x.in_place() && !f.bias && in_ % tiles.lanes == 0 && in_ <= kDirectColumns;
+    panels_ = tiles.panels_of(strips.end - 1);
+    panel_size_ = cut.part * tiles.width + 16;
+    if (!direct_) copy_ = context.scratch.get<float>(Use::strip, panels_ * panel_size_, thread);
+    if (!f.x.in_place()) staged_ = context.scratch.get<float>(Use::weights, kStaged * in_, thread);
+    if (!kept) tile_ = context.scratch.get<double>(Use::sums, tiles.size(), thread);
+  }
+
+  void run() {
+    std::int64_t begin = rows_.begin;
+    do {
+      const Range part{begin, std::min(begin + cut_.part, rows_.end)};
+      if (!direct_) copy(part);
+      multiply(part);
+      begin += cut_.part;
+    } while (begin < rows_.end);
+  }
+
+ private:
+  struct Panel {
+    const float* data;
+    std::int64_t step;
+  };
+  Panel panel(std::int64_t p, Range part) const {
+    if (direct_) return {f_.x.in_place() + part.begin * in_ + p * tiles_.width, in_};
+    return {copy_ + p * panel_size_, tiles_.width};
+  }
+
+  void pack(const float* rows, std::int64_t count, float* to) const {
+    kernels_.gemm_pack({rows, 1, in_, std::min(panels_ * tiles_.width, in_), count, tiles_.width,
+                        panel_size_, to});
+  }
+
+  /// The rows of a part, and the 1 of the bias behind each.
+  void copy(Range part) const {
+    const std::int64_t count = part.end - part.begin;
+    if (f_.x.in_place()) {
+      pack(f_.x.in_place() + part.begin * in_, count, copy_);
+    } else {
+      for (std::int64_t k = 0; k < count; k += kStaged) {
+        const std::int64_t rows = std::min(kStaged, count - k);
+        for (std::int64_t r = 0; r < rows; ++r) f_.x.copy(part.begin + k + r, staged_ + r * in_);
+        pack(staged_, rows, copy_ + k * tiles_.width);
+      }
+    }
+    const std::int64_t p = in_ / tiles_.width, at = in_ % tiles_.width;
+    if (!f_.bias || p >= panels_) return;
+    float* last = copy_ + p * panel_size_;
+    if (at == 0) std::fill_n(last, count * tiles_.width, 0.0f);
+    for (std::int64_t k = 0; k < count; ++k) last[k * tiles_.width + at] = 1.0f;
+  }
+
+  /// Strips in groups that stay in L2. Tiles fetch the panel that comes next if L2 does not hold
+  /// the part, else the next part.
+  void multiply(Range part) const {
+    const std::int64_t count = part.end - part.begin;
+    const std::int64_t strip_bytes = std::max<std::int64_t>(1, count * tiles_.height * 4);
+    const std::int64_t most = std::max<std::int64_t>(1, caches().l2 / 4 / strip_bytes);
+    const bool held = panels_ * kPanelStrips * strip_bytes <= caches().l2 / 2;
+    const std::int64_t next = std::min(cut_.part, rows_.end - part.end);
+    LinesAhead ahead{};
+    if (f_.x.in_place()) ahead = {f_.x.in_place() + part.end * in_, kLine, next * in_ / kLine, 1};
+    for (std::int64_t begin = strips_.begin; begin < strips_.end; begin += most) {
+      const std::int64_t end = std::min(begin + most, strips_.end);
+      for (std::int64_t p = 0; p < tiles_.panels_of(end - 1); ++p) {
+        if (!held && p + 1 < tiles_.panels_of(end - 1))
+          ahead = {panel(p + 1, part).data, kLine, count * tiles_.width / kLine, 1};
+        for (std::int64_t strip = std::max(begin, p * kPanelStrips); strip < end; ++strip)
+          run_tile(part, p, strip, ahead);
+      }
+    }
+  }
+
+  /// Where a tile is stored, about: each row of a triangle is longer by an element.
+  LinesAhead stored(std::int64_t first, std::int64_t column) const {
+    constexpr std::int64_t kSize = sizeof(T) / sizeof(float);
+    const auto* from = reinterpret_cast<const float*>(a_ + first * (first + 1) / 2 + column);
+    return {from, (first + tiles_.height / 2) * kSize, tiles_.height,
+            tiles_.width * kSize / kLine + 1};
+  }
+
+  void run_tile(Range part, std::int64_t p, std::int64_t strip, LinesAhead& ahead) const {
+    const std::int64_t first = tiles_.row(strip), column = p * tiles_.width;
+    const Panel rows = panel(strip / kPanelStrips, part), columns = panel(p, part);
+    const bool complete = a_ && part.end == rows_.end;
+    LinesAhead out{};
+    if (complete) out = stored(first, column);
+    GemmTile t{};
+    t.a = rows.data + first % tiles_.width;
+    t.a_row = 1;
+    t.a_step = rows.step;
+    t.b = columns.data;
+    t.b_step = columns.step;
+    t.k = part.end - part.begin;
+    t.rows = static_cast<int>(tiles_.end(strip) - first);
+    t.columns = static_cast<int>(std::min(tiles_.width, tiles_.end(strip) - column));
+    t.beta = part.begin > rows_.begin ? 1.0f : 0.0f;
+    t.ahead = complete && done(ahead) ? &out : &ahead;
+    t.sums = kept_ ? kept_ + tiles_.at(p, strip) : tile_;
+    t.sums_row = tiles_.width;
+    t.block = cut_.block;
+    if (t.k == 0) std::fill_n(t.sums, tiles_.size(), 0.0);
+    kernels_.gemm_tile(t);
+    if (complete) store_tile(f_, kernels_, tiles_, p, strip, t.sums, a_);
+  }
+
+  const RowsFactor& f_;
+  const Tiles& tiles_;
+  const Cut& cut_;
+  Range rows_, strips_;
+  const Kernels& kernels_;
+  double* kept_;
+  T* a_;
+  std::int64_t in_ = 0;  // columns without the bias
+  bool direct_ = false;
+  std::int64_t panels_ = 0, panel_size_ = 0;
+  float* copy_ = nullptr;    // [panel][row of a part][column]
+  float* staged_ = nullptr;  // some rows
+  double* tile_ = nullptr;   // the sums of one
+};
+
+/// The sums of all slices, added in order, of one strip.
+template <typename T>
+void add_slices(const RowsFactor& f, const Kernels& kernels, const Tiles& tiles,
+                std::int64_t slices, std::int64_t strip, double* kept, T* a) {
+  for (std::int64_t p = 0; p < tiles.panels_of(strip); ++p) {
+    double* sums = kept + tiles.at(p, strip);
+    for (std::int64_t s = 1; s < slices; ++s)
+      kernels.axpby_f64(1.0, sums + s * tiles.area(), 1.0, sums, tiles.size());
+    store_tile(f, kernels, tiles, p, strip, sums, a);
+  }
 }
 
 }  // namespace
 
 template <typename T>
 void run_rows(const RowsFactor& f, T* a, Context& context) {
-  const Kernels& kernels = context.kernels();
   Scratch& scratch = context.ready();
-  if (f.in > 0) {
-    const Tiles tiles = tiles_of(f, kernels);
-    parallel_ranges(tiles.cost(), f.n * f.in * f.in / 8, 1, [&](Range r) {
-      const int thread = omp_get_thread_num();
-      double* sums = scratch.get<double>(Use::sums, tiles.height * tiles.width, thread);
-      float* copy = scratch.get<float>(Use::strip, f.n * tiles.width + 16, thread);
-      Range own{tiles.strips, 0};  // strips that begin within r
-      for (std::int64_t strip = 0, at = 0; strip < tiles.strips; at += tiles.cost(strip++)) {
-        if (r.begin <= at && at < r.end) own = {std::min(own.begin, strip), strip + 1};
-      }
-      for (std::int64_t p = 0; p < tiles.panels; ++p) {
-        const Range strips{std::max(own.begin, tiles.first_strip(p)), own.end};
-        if (strips.begin < strips.end)
-          run_panel(f, kernels, tiles, panel_of(f, kernels, tiles, p, copy), strips, sums, a);
-      }
-    });
+  const Tiles tiles(f.x.columns() + (f.bias ? 1 : 0), context.kernels());
+  const Cut cut(f.x, tiles);
+  double* kept = cut.keeps ? scratch.get<double>(Use::partial, cut.slices * tiles.area()) : nullptr;
+  T* out = cut.slices == 1 ? a : nullptr;
+#pragma omp parallel if (omp_get_max_threads() > 1 && \
+                         cut.rows * tiles.columns * tiles.columns / 8 >= kSerialBelow)
+  {
+    const int team = omp_get_num_threads();
+    const std::int64_t shares = std::max<std::int64_t>(1, team / cut.slices);
+    const Range units = share(cut.slices * shares, omp_get_thread_num(), team);
+    // What was written last comes first: a thread's cache may hold no more of its share.
+    for (std::int64_t unit = units.end - 1; unit >= units.begin; --unit) {
+      const std::int64_t s = unit / shares;
+      const Range strips = tiles.share_of(unit % shares, shares);
+      if (strips.begin < strips.end)
+        RowsRun<T>(f, tiles, cut, cut.slice(s), strips, kept ? kept + s * tiles.area() : nullptr,
+                   out, context)
+            .run();
+    }
+    if (cut.slices > 1) {
+#pragma omp barrier
+#pragma omp for schedule(dynamic)
+      for (std::int64_t strip = 0; strip < tiles.strips; ++strip)
+        add_slices(f, context.kernels(), tiles, cut.slices, strip, kept, a);
+    }
   }
-  const auto samples = static_cast<double>(f.n);
-  if (f.bias) store_row(f, kernels, &samples, 1, a + row_begin(f.in) + f.in);
 }
 
 template void run_rows(const RowsFactor&, float*, Context&);

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
-// The second moment of what has one position per sample: a product, of which one triangle is
-// computed.
+// The second moment of patches as a symmetric product of the matrix they are the rows of, of which
+// one triangle is computed.
 #pragma once
 
 #include <cstdint>
 
 #include "backends/simd/context.hpp"
+#include "backends/simd/factor_patches.hpp"
 
 namespace isaribi::simd {
 
-/// a (+)= scale sum over samples of p p^T, p a row of x [n, in] and, with a bias, 1: f32 in blocks
-/// of api::kSampleBlock samples, across blocks f64.
+/// a (+)= scale sum over rows of p p^T, p a row and, with a bias, 1. Summed in f32 in blocks of
+/// rows, as many of them as api::kSampleBlock samples are made of, so that they are the same
+/// however samples are dealt out to ranks; across blocks in f64.
 struct RowsFactor {
-  const float* x;
-  std::int64_t n, in;
+  PatchRows x;
   bool bias;
   double scale;
   bool accumulate;

@@ -48,7 +48,8 @@ Cut cut_batch(const FactorPlan& p) {
       std::max<std::int64_t>(1, p.image * static_cast<std::int64_t>(sizeof(float)));
   Cut c{};
   c.blocks = std::max<std::int64_t>(1, (p.n + api::kSampleBlock - 1) / api::kSampleBlock);
-  const std::int64_t fit = std::clamp<std::int64_t>(kUnitBytes / image_bytes, 1, api::kSampleBlock);
+  const std::int64_t read = image_bytes / p.planes() * std::min<std::int64_t>(2, p.planes());
+  const std::int64_t fit = std::clamp<std::int64_t>(kUnitBytes / read, 1, api::kSampleBlock);
   const std::int64_t rounds = (api::kSampleBlock + fit - 1) / fit;
   c.round_samples = (api::kSampleBlock + rounds - 1) / rounds;
   const std::int64_t units =
@@ -65,22 +66,23 @@ Cut cut_batch(const FactorPlan& p) {
   return c;
 }
 
-/// Sample `n`, group by group, between its padding, which is there.
+/// A sample, group by group and plane by plane, between its padding, which is there.
 void copy_image(const FactorPlan& p, const Kernels& kernels, const float* x, float* to) {
   const std::int64_t rows = std::min(p.h, p.rows - p.top);
   const std::int64_t columns = std::min(p.w, p.columns - p.left);
-  for (std::int64_t g = 0; g < p.groups; ++g) {
+  for (std::int64_t q = 0; q < p.groups * p.planes(); ++q) {
+    float* plane = to + q * p.all_rows() * p.columns * p.width;
     for (std::int64_t y = 0; y < rows && columns > 0; ++y) {
-      float* row = to + g * p.group + ((y + p.top) * p.columns + p.left) * p.per;
-      const float* source = x + y * p.w * p.channels + g * p.per;
-      if (p.groups == 1) {
-        std::memcpy(row, source, static_cast<std::size_t>(columns * p.per) * sizeof(float));
+      float* row = plane + ((y + p.top) * p.columns + p.left) * p.width;
+      const float* source = x + y * p.w * p.channels + q * p.width;
+      if (p.width == p.channels) {
+        std::memcpy(row, source, static_cast<std::size_t>(columns * p.width) * sizeof(float));
         continue;
       }
       for (std::int64_t c = 0; c < columns; ++c)
-        std::copy_n(source + c * p.channels, p.per, row + c * p.per);
+        std::copy_n(source + c * p.channels, p.width, row + c * p.width);
     }
-    if (p.core >= 0) make_pair_rows(p, kernels, to + g * p.group);
+    if (p.core >= 0) make_pair_rows(p, kernels, plane);
   }
 }
 

@@ -203,10 +203,11 @@ struct GemmTile {
   const float* next_a;  ///< rows of A, as long as k, that are read soon, in the same distances; or
                         ///< nullptr. Where k is short, `ahead` is too slow.
   LinesAhead* ahead;    ///< what will be read next, or nullptr: a line per kSteps of k
-  /// When not nullptr, c, alpha, bias and relu are not used: sums(i, j) = the sum over k, and with
-  /// beta not 0 plus sums(i, j), added in f64, up to whole vectors of columns.
+  /// When not nullptr, c, alpha, bias and relu are not used, a_row is 1, and sums(i, j) = the sum
+  /// over k, and with beta not 0 plus sums(i, j), up to whole vectors of columns: in f32 within
+  /// each `block` of k, in f64 across.
   double* sums;
-  ptrdiff_t sums_row;
+  ptrdiff_t sums_row, block;
 };
 
 /// Panels of `width` lines side by side: panel i / width at `to` + panel (i / width) holds

@@ -44,16 +44,14 @@ void weight_sums(const WeightPanels& w, const Kernels& kernels, const Rectangle&
   t.columns = r.columns;
   t.sums = r.sums;
   t.sums_row = r.row;
-  for (std::int64_t begin = 0, block = 0; begin < w.n; begin += api::kSampleBlock, ++block) {
-    t.k = std::min(api::kSampleBlock, w.n - begin);
-    t.a = r.dy + begin * w.height;
-    t.b = w.x + begin * t.b_step;
-    t.beta = block > 0 || r.add ? 1.0f : 0.0f;
-    // A block fetches eight cache lines, which is a row of 64 sums.
-    LinesAhead ahead{reinterpret_cast<const float*>(r.ahead + block * r.row), kLine, 8, 1};
-    t.ahead = r.ahead && block < r.rows ? &ahead : nullptr;
-    kernels.gemm_tile(t);
-  }
+  t.block = api::kSampleBlock;
+  t.k = w.n;
+  t.a = r.dy;
+  t.b = w.x;
+  t.beta = r.add ? 1.0f : 0.0f;
+  LinesAhead ahead{reinterpret_cast<const float*>(r.ahead), 2 * r.row, r.rows, r.columns / 8};
+  if (r.ahead) t.ahead = &ahead;
+  kernels.gemm_tile(t);
 }
 
 /// The same by way of `buffer`, for sums that are not f64, or end within a vector.
@@ -84,7 +82,7 @@ void weight_gradient(const api::LinearBackwardWeights& args, Context& context) {
   shared.width = static_cast<std::int64_t>(vectors) * kernels.lanes;
   shared.dy_panel = n * shared.height + 16;
   const std::int64_t strips = (out + shared.height - 1) / shared.height;
-  const std::int64_t panels = (in + shared.width - 1) / shared.width;
+  const std::int64_t panels = (all + vectors - 1) / vectors;  // of nearly equal width
   float* dy = scratch.get<float>(Use::weights, strips * shared.dy_panel);
   shared.dy = dy;
   parallel_ranges(strips, args.dy.count(), 1, [&](Range r) {
@@ -102,8 +100,9 @@ void weight_gradient(const api::LinearBackwardWeights& args, Context& context) {
     w.x = x;
     std::int64_t packed = -1;
     for (std::int64_t item = r.begin; item < r.end; ++item) {
-      const std::int64_t panel = item / strips, o = item % strips * w.height, i = panel * w.width;
-      const std::int64_t columns = std::min(w.width, in - i);
+      const std::int64_t panel = item / strips, o = item % strips * w.height;
+      const std::int64_t i = all * panel / panels * w.lanes;
+      const std::int64_t columns = std::min(in, all * (panel + 1) / panels * w.lanes) - i;
       if (panel != packed) {
         kernels.gemm_pack({args.x.data<float>() + i, 1, in, columns, n,
                            (columns + w.lanes - 1) / w.lanes * w.lanes, n * w.width + 16, x});
@@ -120,7 +119,7 @@ void weight_gradient(const api::LinearBackwardWeights& args, Context& context) {
       if constexpr (std::is_same_v<T, double>) {
         if (columns % w.lanes == 0 && n > 0) {
           rectangle.sums = dw;
-          if (o + w.height < out && columns == 64) rectangle.ahead = dw + w.height * in;
+          if (o + w.height < out) rectangle.ahead = dw + w.height * in;
           weight_sums(w, kernels, rectangle);
           continue;
         }

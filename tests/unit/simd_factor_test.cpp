@@ -15,6 +15,19 @@ struct Shape {
   api::ConvGeometry g;
 };
 
+/// Linear layers, and positions of gradients, as K-FAC wants them: few, wide, of several parts, of
+/// slices.
+const core::Shape kRows[] = {{130, 1, 1, 7},   {130, 1, 1, 150}, {130, 1, 1, 401},
+                             {1100, 1, 1, 90}, {96, 8, 8, 32},   {64, 7, 7, 100}};
+
+/// The packed factor of x with a bias.
+Tensor packed(const core::Shape& x) {
+  return Tensor({1, (x[3] + 1) * (x[3] + 2) / 2}, DType::f64);
+}
+void add_rows(api::Backend& backend, const Tensor& x, const Tensor& a, bool accumulate = false) {
+  backend.factor().patch_covariance({.x = x, .bias = true, .a = a, .accumulate = accumulate});
+}
+
 /// All ways of cutting a factor, with few tiles (blocks are dealt to lanes) and many, a
 /// block that is cut into rounds, groups, and matrices for LAPACK.
 std::vector<Tensor> factors(api::Backend& backend) {
@@ -36,11 +49,17 @@ std::vector<Tensor> factors(api::Backend& backend) {
                                        .bias = true,
                                        .a = out.back()});
   }
-  for (const std::int64_t columns : {7, 150, 401}) {  // of linear layers, as K-FAC wants them
-    out.emplace_back(core::Shape{1, (columns + 1) * (columns + 2) / 2}, DType::f64);
-    backend.factor().patch_covariance(
-        {.x = waves({130, 1, 1, columns}, 0.37), .bias = true, .a = out.back()});
+  for (const core::Shape& rows : kRows) {
+    out.push_back(packed(rows));
+    add_rows(backend, waves(rows, 0.37), out.back());
   }
+  out.emplace_back(core::Shape{1, 148 * 149 / 2}, DType::f64);  // gathered
+  backend.factor().patch_covariance({.x = waves({40, 30, 27, 3}, 0.37),
+                                     .kh = 7,
+                                     .kw = 7,
+                                     .geometry = {2, 2, 3, 3, 3, 3},
+                                     .bias = true,
+                                     .a = out.back()});
   const Tensor x = waves({37, 9, 7, 13}, 0.37), dy = waves(x.shape(), 0.53), v = waves({13}, 1.1);
   out.emplace_back(core::Shape{3, 13}, DType::f64);
   backend.factor().norm_fisher(
@@ -107,5 +126,26 @@ TEST_CASE("the factors of simd, and what is made of them, do not depend on the n
       }
       return all;
     });
+  });
+}
+
+TEST_CASE("factors of rows are the sums of what ranks of whole blocks of samples give") {
+  for_each_level([](api::Backend& backend, const std::string& isa) {
+    for (const core::Shape& shape : kRows) {
+      const Tensor x = waves(shape, 0.37), whole = packed(shape), sum = packed(shape);
+      add_rows(backend, x, whole);
+      const std::int64_t sample = shape[1] * shape[2] * shape[3];
+      for (std::int64_t first = 0; first < shape[0]; first += api::kSampleBlock) {
+        const std::int64_t n = std::min(api::kSampleBlock, shape[0] - first);
+        const Tensor part({n, shape[1], shape[2], shape[3]}, DType::f32);
+        std::copy_n(x.data<float>() + first * sample, n * sample, part.data<float>());
+        add_rows(backend, part, sum, first > 0);
+      }
+      double worst = 0;
+      for (std::int64_t i = 0; i < sum.count(); ++i)
+        worst = std::max(worst, std::fabs(sum.data<double>()[i] - whole.data<double>()[i]));
+      INFO(isa << ", rows " << shape.text());
+      CHECK(worst <= 1e-12 * static_cast<double>(shape[0] * shape[1] * shape[2]));
+    }
   });
 }

@@ -11,6 +11,7 @@
 
 namespace {
 
+using isaribi::simd::kPage;
 using isaribi::simd::PackPanels;
 
 /// Four elements of line i and of line i + 4 side by side; zero from line LINES on.
@@ -98,12 +99,16 @@ inline void pack_panel_of_lines(const PackPanels& p, const float* from, ptrdiff_
   }
 }
 
-/// All panels, some rows at a time: each cache line and page of the matrix is visited once.
+/// All panels, some rows at a time: each cache line and page of the matrix is visited once. As many
+/// as an L1 holds of rows one page apart, else, of narrow panels, more: a core whose L1 is shared
+/// with a neighbour takes five times as long to store pieces of a few lines.
 void pack_panels_of_rows(const PackPanels& p) {
-  constexpr ptrdiff_t kRows = 8;  // as many as an L1 holds of rows one page apart
+  constexpr ptrdiff_t kFew = 8, kPiece = 192;
+  const ptrdiff_t at_once =
+      p.along % kPage == 0 || p.width * kFew >= kPiece ? kFew : kPiece / p.width / kFew * kFew;
   constexpr int kMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
-  for (ptrdiff_t k = 0; k < p.depth; k += kRows) {
-    const ptrdiff_t rows = p.depth - k < kRows ? p.depth - k : kRows;
+  for (ptrdiff_t k = 0; k < p.depth; k += at_once) {
+    const ptrdiff_t rows = p.depth - k < at_once ? p.depth - k : at_once;
     const float* from = p.from + k * p.along;
     float* to = p.to + k * p.width;
     for (ptrdiff_t i = 0; i < p.count; i += p.width, from += p.width, to += p.panel) {

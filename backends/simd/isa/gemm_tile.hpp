@@ -39,29 +39,6 @@ template <bool PART, int NV, int MR>
   store_rows<PART>(t.c, t.c_row, last, acc);
 }
 
-/// sums = acc, or with ADD sums += acc, in f64. By way of L1: widening what is loaded costs one
-/// instruction, widening half a register two.
-template <bool ADD, int NV, int MR>
-[[gnu::always_inline]] inline void gemm_add_sums(const GemmTile& t, vf (&acc)[NV][MR]) {
-  alignas(64) float row[NV * kLanes * MR];
-#pragma GCC unroll 14
-  for (int m = 0; m < MR; ++m) {
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) v_store(row + (m * NV + v) * kLanes, acc[v][m]);
-  }
-  asm("" : "+m"(row));  // else the compiler takes the registers
-#pragma GCC unroll 1
-  for (int m = 0; m < MR; ++m) {
-    double* to = t.sums + m * t.sums_row;
-    const float* from = row + m * NV * kLanes;
-#pragma GCC unroll 8
-    for (int i = 0; i < NV * kLanes; i += kDoubles) {
-      const vd d = d_from_floats(from + i);
-      d_store(to + i, ADD ? d_add(d_load(to + i), d) : d);
-    }
-  }
-}
-
 /// Where the next `count` lines are fetched from, or nullptr.
 inline const float* lines_ahead(LinesAhead* ahead, ptrdiff_t count) {
   if (!ahead || ahead->line >= ahead->lines) return nullptr;
@@ -108,6 +85,51 @@ template <class AStep, class BStep, int NV, int MR>
   }
 }
 
+/// Row m of the sums of a block of samples, by way of L1: widening what is loaded costs one
+/// instruction, widening half a register two.
+template <bool ADD, int NV>
+[[gnu::always_inline]] inline void gemm_add_row(const float* from, double* to) {
+#pragma GCC unroll 8
+  for (int i = 0; i < NV * kLanes; i += kDoubles) {
+    const vd d = d_from_floats(from + i);
+    d_store(to + i, ADD ? d_add(d_load(to + i), d) : d);
+  }
+}
+
+/// The sums of GemmTile::sums. What a block of samples gave is added while the next one is
+/// multiplied: by itself it would take a quarter as long as that.
+template <int NV, int MR>
+void gemm_sums(const GemmTile& t) {
+  constexpr int kRows = MR > 8 ? 2 : 1;  // added per kSteps samples
+  alignas(64) float given[MR][NV * kLanes];
+  const float *a = t.a, *b = t.b;
+  bool add = t.beta != 0.0f;
+  int row = MR;  // the next one that is added
+  const auto add_row = [&] {
+    double* to = t.sums + row * t.sums_row;
+    add ? gemm_add_row<true, NV>(given[row], to) : gemm_add_row<false, NV>(given[row], to);
+    ++row;
+  };
+  for (ptrdiff_t k = 0; k < t.k; k += t.block) {
+    ptrdiff_t depth = t.k - k < t.block ? t.k - k : t.block;
+    const float* ahead = lines_ahead(t.ahead, depth / kSteps);
+    const ptrdiff_t line = ahead ? t.ahead->row : 0;
+    if (!ahead) ahead = b;
+    vf acc[NV][MR];
+    clear(acc);
+    for (; depth >= kSteps; depth -= kSteps) {
+      multiply_add_rows<0, MR>(a, 1, t.a_step, b, t.b_step, kSteps, ahead, line, acc);
+      for (int r = 0; r < kRows && row < MR; ++r) add_row();
+    }
+    multiply_add_rows<0, MR>(a, 1, t.a_step, b, t.b_step, depth, ahead, line, acc);
+    while (row < MR) add_row();
+    add = add || k > 0;
+    store_rows<false>(given[0], NV * kLanes, v_first(kLanes), acc);
+    row = 0;
+  }
+  while (row < MR) add_row();
+}
+
 template <int NV, int MR>
 void gemm_rows(const GemmTile& t) {
   const bool packed = t.b_step == NV * kLanes;
@@ -120,9 +142,7 @@ void gemm_rows(const GemmTile& t) {
   } else {
     gemm_multiply(t, 1, t.a_step, t.b_step, acc);
   }
-  if (t.sums) {
-    t.beta != 0.0f ? gemm_add_sums<true>(t, acc) : gemm_add_sums<false>(t, acc);
-  } else if (t.columns == NV * kLanes) {
+  if (t.columns == NV * kLanes) {
     gemm_store<false>(t, acc);
   } else {
     gemm_store<true>(t, acc);
@@ -154,7 +174,7 @@ void gemm_packing_rows(const GemmTile& t) {
 template <int NV, int MR>
 inline void gemm_rows_of(const GemmTile& t) {
   if (t.rows == MR) {
-    gemm_rows<NV, MR>(t);
+    t.sums ? gemm_sums<NV, MR>(t) : gemm_rows<NV, MR>(t);
   } else if constexpr (MR > 1) {
     gemm_rows_of<NV, MR - 1>(t);
   }
