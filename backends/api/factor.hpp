@@ -18,8 +18,8 @@ namespace isaribi::api {
 /// group sees of sample n at output position t: the elements in the order (r, s, i) of convolution
 /// weights, taps outside x as 0, and with `bias` a last element 1. Both triangles are written, and
 /// they are bitwise equal; or the lower one alone, row by row. Sums inside blocks of kSampleBlock
-/// samples are of the type of x, across blocks f64. An empty batch gives 0, or leaves a unchanged
-/// when accumulating.
+/// samples, or parts of such blocks, are of the type of x, across them f64. An empty batch gives 0,
+/// or leaves a unchanged when accumulating.
 ///
 /// The input factor of a convolution takes its input and geometry, that of a linear layer its input
 /// as [N, 1, 1, I]; the output factor takes the gradient [N, P, Q, O] with a 1 x 1 kernel. (The

@@ -85,8 +85,8 @@ template <class AStep, class BStep, int NV, int MR>
   }
 }
 
-/// Row m of the sums of a block of samples, by way of L1: widening what is loaded costs one
-/// instruction, widening half a register two.
+/// to (+)= a row of what a block gave. By way of L1: what is loaded needs no instruction to be cut
+/// in halves, which f64 has room for.
 template <bool ADD, int NV>
 [[gnu::always_inline]] inline void gemm_add_row(const float* from, double* to) {
 #pragma GCC unroll 8
@@ -96,11 +96,11 @@ template <bool ADD, int NV>
   }
 }
 
-/// The sums of GemmTile::sums. What a block of samples gave is added while the next one is
-/// multiplied: by itself it would take a quarter as long as that.
+/// The sums of GemmTile::sums. What a block gave is added while the next one is multiplied: by
+/// itself, after 32 steps of k, it would take a third as long as they do.
 template <int NV, int MR>
 void gemm_sums(const GemmTile& t) {
-  constexpr int kRows = MR > 8 ? 2 : 1;  // added per kSteps samples
+  constexpr int kRows = MR > 8 ? 2 : 1;  // added per kSteps
   alignas(64) float given[MR][NV * kLanes];
   const float *a = t.a, *b = t.b;
   bool add = t.beta != 0.0f;
