@@ -87,7 +87,7 @@ struct Cut {
     slices =
         most > 1 ? static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(most))) : 1;
     part = std::max<std::int64_t>(1, kPartRows / block) * block;
-    keeps = rows > part;
+    keeps = slices > 1 || rows > part;
   }
   /// Whole blocks.
   Range slice(std::int64_t s) const {
