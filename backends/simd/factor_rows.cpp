@@ -235,7 +235,7 @@ class RowsRun {
     t.sums_row = tiles_.width;
     t.block = cut_.block;
     if (t.k == 0) std::fill_n(t.sums, tiles_.size(), 0.0);
-    kernels_.gemm_tile(t);
+    kernels_.gemm_sums(t);
     if (complete) store_tile(f_, kernels_, tiles_, p, strip, t.sums, a_);
   }
 

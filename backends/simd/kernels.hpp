@@ -203,9 +203,9 @@ struct GemmTile {
   const float* next_a;  ///< rows of A, as long as k, that are read soon, in the same distances; or
                         ///< nullptr. Where k is short, `ahead` is too slow.
   LinesAhead* ahead;    ///< what will be read next, or nullptr: a line per kSteps of k
-  /// When not nullptr, c, alpha, bias and relu are not used, a_row is 1, and sums(i, j) = the sum
-  /// over k, and with beta not 0 plus sums(i, j), up to whole vectors of columns: in f32 within
-  /// each `block` of k, in f64 across.
+  /// Of gemm_sums, which uses neither c, alpha, bias, relu, pack_b, next_c nor next_a, and wants
+  /// a_row = 1: sums(i, j) = the sum over k, and with beta not 0 plus sums(i, j), up to whole
+  /// vectors of columns: in f32 within each `block` of k, in f64 across.
   double* sums;
   ptrdiff_t sums_row, block;
 };
@@ -287,6 +287,7 @@ struct Kernels {
   int gemm_vectors;  ///< of a full panel of B: its tile is tile_rows[gemm_vectors] high
   int gemm_depth;    ///< of a block, at most (plan_of)
   void (*gemm_tile)(const GemmTile&);
+  void (*gemm_sums)(const GemmTile&);
   void (*gemm_pack)(const PackPanels&);
   /// to[k to_step + i] = from[i from_step + k] for i < 8, k < depth.
   void (*transpose_eight)(const float* from, ptrdiff_t from_step, ptrdiff_t depth,

@@ -51,7 +51,7 @@ void weight_sums(const WeightPanels& w, const Kernels& kernels, const Rectangle&
   t.beta = r.add ? 1.0f : 0.0f;
   LinesAhead ahead{reinterpret_cast<const float*>(r.ahead), 2 * r.row, r.rows, r.columns / 8};
   if (r.ahead) t.ahead = &ahead;
-  kernels.gemm_tile(t);
+  kernels.gemm_sums(t);
 }
 
 /// The same by way of `buffer`, for sums that are not f64, or end within a vector.

@@ -96,10 +96,10 @@ template <bool ADD, int NV>
   }
 }
 
-/// The sums of GemmTile::sums. What a block gave is added while the next one is multiplied: by
-/// itself, after 32 steps of k, it would take a third as long as they do.
+/// gemm_sums of one height and width. What a block gave is added while the next one is multiplied:
+/// by itself, after 32 steps of k, it would take a third as long as they do.
 template <int NV, int MR>
-void gemm_sums(const GemmTile& t) {
+void gemm_sums_rows(const GemmTile& t) {
   constexpr int kRows = MR > 8 ? 2 : 1;  // added per kSteps
   alignas(64) float given[MR][NV * kLanes];
   const float *a = t.a, *b = t.b;
@@ -174,7 +174,7 @@ void gemm_packing_rows(const GemmTile& t) {
 template <int NV, int MR>
 inline void gemm_rows_of(const GemmTile& t) {
   if (t.rows == MR) {
-    t.sums ? gemm_sums<NV, MR>(t) : gemm_rows<NV, MR>(t);
+    gemm_rows<NV, MR>(t);
   } else if constexpr (MR > 1) {
     gemm_rows_of<NV, MR - 1>(t);
   }
@@ -196,6 +196,28 @@ void gemm_tile(const GemmTile& t) {
       return gemm_rows_of<3, kTileRows[3]>(t);
     default:
       return gemm_rows_of<4, kTileRows[4]>(t);
+  }
+}
+
+template <int NV, int MR>
+inline void gemm_sums_of(const GemmTile& t) {
+  if (t.rows == MR) {
+    gemm_sums_rows<NV, MR>(t);
+  } else if constexpr (MR > 1) {
+    gemm_sums_of<NV, MR - 1>(t);
+  }
+}
+
+void gemm_sums(const GemmTile& t) {
+  switch ((t.columns + kLanes - 1) / kLanes) {
+    case 1:
+      return gemm_sums_of<1, kTileRows[1]>(t);
+    case 2:
+      return gemm_sums_of<2, kTileRows[2]>(t);
+    case 3:
+      return gemm_sums_of<3, kTileRows[3]>(t);
+    default:
+      return gemm_sums_of<4, kTileRows[4]>(t);
   }
 }
 

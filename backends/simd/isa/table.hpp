@@ -28,6 +28,7 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.gemm_vectors = kGemmVectors;
   k.gemm_depth = kGemmDepth;
   k.gemm_tile = gemm_tile;
+  k.gemm_sums = gemm_sums;
   k.gemm_pack = gemm_pack;
   k.transpose_eight = pack_lines<8>;
   k.conv_panel = conv_panel;
