@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""isaribi selftest --perf: the tables and the CSV are there and make sense. What the numbers are is for people to read."""
+"""isaribi selftest --perf: the tables and the CSV are there and make sense. What the numbers are is for people to read.
+tests/perf/bench: it waits for what spins."""
 import csv
 import os
+import pathlib
 import subprocess
+import sys
 import unittest
 
 import harness
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "perf"))
+import peer  # noqa: E402
 
 OPERATIONS = {"gemm", "syrk", "conv_forward", "conv_backward_data", "conv_backward_weights", "linear_forward",
               "linear_backward_data", "linear_backward_weights", "batch_norm_statistics", "batch_norm_normalize",
@@ -66,6 +72,16 @@ class Perf(harness.CliTest):
         nowhere = self.folder / "nowhere" / "a.csv"
         self.assert_refused(harness.run(0, "selftest", "--perf", "--csv", nowhere), 3, str(nowhere), "cannot be written")
         self.assertFalse(os.path.exists(nowhere))
+
+
+class Rest(unittest.TestCase):
+    def test_waits_until_a_process_sleeps(self):
+        spins = "import time\nprint(flush=True)\nwhile time.process_time() < 0.5: pass\ninput()"
+        with subprocess.Popen([sys.executable, "-c", spins], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            child.stdout.readline()
+            peer.wait_for_rest(lambda: peer.cpu_seconds(child.pid), most=harness.TIMEOUT)
+            self.assertGreaterEqual(peer.cpu_seconds(child.pid), 0.5)
+            child.communicate("\n")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,9 @@ def cpu_seconds(pid):
 
 def wait_for_rest(cpu, most=1.0):
     """Until what `cpu` counts stands still: libraries let threads spin after a call, OpenBLAS for 0.1 s."""
-    end, before = time.perf_counter() + most, cpu()
-    while time.perf_counter() < end:
+    end, before, quiet = time.perf_counter() + most, cpu(), 0
+    while time.perf_counter() < end and quiet < 2:  # once may mean that it waited for a core
         time.sleep(REST)
         now = cpu()
-        if now - before < 0.2 * REST:
-            return
+        quiet = quiet + 1 if now - before < 0.2 * REST else 0
         before = now
