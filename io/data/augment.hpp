@@ -43,13 +43,6 @@ class Normalizer {
   void shift_image(const T* in, const Transform& transform, float* out) const;
   template <typename T>
   void transform_image(const T* in, const Transform& transform, float* out) const;
-  float value(std::uint8_t stored, std::int64_t channel) const {
-    return table_[static_cast<std::size_t>(channel) * 256 + stored];
-  }
-  float value(float stored, std::int64_t channel) const {
-    const auto c = static_cast<std::size_t>(channel);
-    return stored * scale_[c] + shift_[c];
-  }
 
   std::int64_t height_, width_, channels_;
   core::DType type_;

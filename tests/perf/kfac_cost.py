@@ -20,7 +20,7 @@ PERIOD = {"1/10": 10, "10/10": 10, "10/100": 100, "adaptive": 10}  # steps that 
 EACH = 10  # a turn is a multiple of so many steps, which hold the same renewals of factors
 TURN = 0.4  # seconds of a turn of SGD, at least: many looks, and few first steps, whose caches another process filled
 TURNS = 40  # at least
-GROUPS = 10  # of turns: their ratios say how far the result can be trusted
+GROUPS = 10  # of turns with adaptive intervals: their ratios say how far the result can be trusted
 
 
 def add_options(parser):
@@ -34,7 +34,7 @@ def add_options(parser):
     parser.add_argument("--peer", action="store_true", help="cost: against ASDL (tests/perf/peers, then pip install asdfghjkl)")
     parser.add_argument("--alone", action="store_true",
                         help="cost: runs one after the other instead of turns, steps by what they renew; not of adaptive")
-    parser.add_argument("--pairs", type=int, default=5, help="cost --peer, cost --alone: runs of each side")
+    parser.add_argument("--pairs", type=int, default=5, help="cost: runs of each side, but one with adaptive intervals")
     parser.add_argument("--peer-steps", type=int, default=20, help="cost --peer: steps of a turn")
 
 
@@ -64,9 +64,9 @@ def running(options, root, model, overrides, steps=1000000):
             run.close()
 
 
-def spread(values):
+def spread(values, digits=2):
     values = sorted(values)
-    return f"{statistics.median(values):5.2f} [{values[0]:.2f} {values[-1]:.2f}]"
+    return f"{statistics.median(values):5.{digits}f} [{values[0]:.{digits}f} {values[-1]:.{digits}f}]"
 
 
 def ratio_of(turns, column):
@@ -91,7 +91,8 @@ def take_turns(runs, each, total):
     return turns
 
 
-def measure_case(options, root, model, name):
+def turns_of_pair(options, root, model, name):
+    """Turns of a run of each side. Returns (turns, steps of a turn)."""
     kfac = [f"optimizer/kind={options.kind}", "optimizer/lr=0.01", *intervals_of(name)]
     adaptive = name == "adaptive"
     total = (options.steps or 1500) if adaptive else 1000000
@@ -102,17 +103,26 @@ def measure_case(options, root, model, name):
         if not adaptive:
             second.advance(WARM)
         each = EACH * max(1, int(-(-TURN // (warm[0] / warm[2] * EACH))))
-        length = -(-(options.steps or TURNS * each) // PERIOD[name]) * PERIOD[name]
-        turns = take_turns(runs, each, total if adaptive else second.step + length)
-    median = {kind: 1e3 * statistics.median(t[kind][0] / t[kind][2] for t in turns) for kind in runs}
+        length = -(-(options.steps or TURNS * each) // (options.pairs * PERIOD[name])) * PERIOD[name]
+        return take_turns(runs, each, total if adaptive else second.step + length), each
+
+
+def measure_case(options, root, model, name):
+    """Several pairs of runs, one after the other: those of the same program differ by a hundredth or two."""
+    adaptive = name == "adaptive"
+    pairs = [turns_of_pair(options, root, model, name) for _ in range(1 if adaptive else options.pairs)]
+    turns, each = [turn for pair, _ in pairs for turn in pair], pairs[0][1]
+    median = {kind: 1e3 * statistics.median(t[kind][0] / t[kind][2] for t in turns) for kind in ("sgd", "kfac")}
+
+    def ratio(column):
+        if adaptive:  # intervals start at 1: what they have grown to shows in the second half
+            return f"{summary(turns, column)}  second half {summary(turns[len(turns) // 2:], column)}"
+        return spread([ratio_of(pair, column) for pair, _ in pairs], 3)
+
     line = (f"{model:10s} {options.kind} {name:9s} sgd {median['sgd']:8.2f} ms  {options.kind} {median['kfac']:8.2f} ms"
-            f"  ratio {summary(turns, 0)}")
-    if adaptive:  # intervals start at 1: what they have grown to shows in the second half
-        line += f"  second half {summary(turns[len(turns) // 2:], 0)}"
+            f"  ratio {ratio(0)}")
     if options.threads == 1:  # threads that wait for each other use the CPU, too
-        line += f"  of CPU time {summary(turns, 1)}"
-        if adaptive:
-            line += f"  second half {summary(turns[len(turns) // 2:], 1)}"
+        line += f"  of CPU time {ratio(1)}"
     print(f"{line}  {len(turns)} turns of {each} steps", flush=True)
 
 
@@ -207,8 +217,9 @@ def measure(options, root):
                 if name != "adaptive":  # which steps renew what is not known beforehand
                     measure_alone(options, root, model, name)
         return
-    print(f"# batch {options.batch}, {options.threads} thread(s); ratio = {options.kind} / sgd over all turns [lowest highest"
-          f" of {GROUPS} groups of turns]; A/B: factors every A, inverses every B steps; ms: median of turns")
+    print(f"# batch {options.batch}, {options.threads} thread(s); ratio = {options.kind} / sgd: median [lowest highest] of"
+          f" {options.pairs} pairs of runs; adaptive: over all turns of one pair [.. of {GROUPS} groups of them];"
+          " A/B: factors every A, inverses every B steps; ms: median of turns")
     for model in options.models:
         for name in options.intervals:
             measure_case(options, root, model, name)

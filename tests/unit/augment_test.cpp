@@ -37,7 +37,7 @@ std::vector<float> by_definition(const std::vector<std::uint8_t>& in, const core
 
 TEST_CASE("every transform equals its definition") {
   for (const core::Shape& shape :
-       {core::Shape{5, 7, 1}, core::Shape{4, 4, 3}, core::Shape{1, 1, 2}}) {
+       {core::Shape{5, 7, 1}, core::Shape{4, 4, 3}, core::Shape{2, 3, 2}}) {
     std::vector<std::uint8_t> in(static_cast<std::size_t>(shape.count()));
     for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<std::uint8_t>(i * 53 + 1);
     const auto channels = static_cast<std::size_t>(shape[2]);
@@ -107,4 +107,9 @@ TEST_CASE("unit scale and constant channels are finite and exact") {
   Normalizer({2, 2, 1}, core::DType::f32, {}, {})
       .apply(reinterpret_cast<const std::byte*>(values.data()), {}, out.data());
   CHECK(out == values);
+  const std::vector<float> pixels = {1.0f, 2.0f, 3.0f, -1.0f, 0.5f, 0.0f};
+  std::vector<float> mirrored(6);
+  Normalizer({1, 2, 3}, core::DType::f32, {0.0, 1.0, 2.0}, {0.5, 0.25, 1.0})
+      .apply(reinterpret_cast<const std::byte*>(pixels.data()), {.flip = true}, mirrored.data());
+  CHECK(mirrored == std::vector<float>{-2.0f, -2.0f, -2.0f, 2.0f, 4.0f, 1.0f});
 }
