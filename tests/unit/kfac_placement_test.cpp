@@ -71,8 +71,11 @@ TEST_CASE("packed factors of LeNet-5 are 114,506 numbers, half of the full ones"
   optim::KfacSettings s;
   const std::vector<Block> blocks = make_blocks(Kind::kfac, layers);
   const Placement p = place(Scheme::comm_opt, 0, std::vector<double>(blocks.size(), 1.0), 1);
-  double full = 0;
-  for (const Block& b : blocks) full += static_cast<double>(b.a.shape.count() + b.g.shape.count());
+  double full = 0, inputs = 0;
+  for (const Block& b : blocks) {
+    full += static_cast<double>(b.a.shape.count() + b.g.shape.count());
+    inputs += static_cast<double>(b.a.shape.count());
+  }
   for (const auto& [type, wire, bytes] :
        {std::tuple{"f64", "full", 8}, {"f32", "full", 4}, {"f64", "bf16", 2}}) {
     s.factor_type = type;
@@ -81,9 +84,11 @@ TEST_CASE("packed factors of LeNet-5 are 114,506 numbers, half of the full ones"
     CHECK(sizes.wire_factors == 114506.0 * bytes);
     CHECK(sizes.wire_factors < 0.51 * full * bytes);
     CHECK(sizes.inverses == 2 * 4 * full);  // those in use, and room for the next
+    CHECK(sizes.packed == 4 * inputs);
   }
   s.inverse = "eigen";
   CHECK(sizes_of(blocks, p, 0, s, core::DType::f32).inverses == 4 * full);
+  CHECK(sizes_of(blocks, p, 0, s, core::DType::f32).packed == 0);
 }
 
 TEST_CASE("renewal: fixed, ramped, and as the statistic changes (SP-NGD)") {

@@ -105,9 +105,11 @@ void kfac_table(const nn::Graph& graph, const train::Config& config, int ranks,
         most.statistics + most.averages + most.inverses)
       most = mine;
   }
-  log.info("  memory of the fullest rank: sums {}, averages {}, inverses {}, directions {}",
-           bytes_text(most.statistics), bytes_text(most.averages), bytes_text(most.inverses),
-           bytes_text(most.directions));
+  log.info(
+      "  memory of the fullest rank: sums {}, averages {}, inverses {} (about {} more where "
+      "products pack them), directions {}",
+      bytes_text(most.statistics), bytes_text(most.averages), bytes_text(most.inverses),
+      bytes_text(most.packed), bytes_text(most.directions));
   const kfac::WireBytes wire = kfac::wire_bytes(placement, gradient, most.wire_directions,
                                                 most.wire_factors, most.wire_inverses);
   log.info(

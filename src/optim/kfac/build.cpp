@@ -202,6 +202,8 @@ Sizes sizes_of(const std::vector<Block>& blocks, const Placement& placement, int
     }
     const double inverse = b.affine() ? width * (count(b.a) + count(b.g)) : 8 * count(b.g);
     if (placement.works(rank, i)) sizes.inverses += inverse;
+    if (placement.works(rank, i) && b.affine() && b.g.exists() && settings.inverse != "eigen")
+      sizes.packed += width * count(b.a);
     if (owner && b.affine() && settings.inverse == "cholesky") sizes.inverses += inverse;  // next
     sizes.wire_inverses += settings.inverse == "eigen" || !b.affine()
                                ? inverse

@@ -40,6 +40,7 @@ struct Sizes {
   double statistics = 0;  ///< sums; on a device once there and once on the host
   double averages = 0;
   double inverses = 0;  ///< Cholesky, on owners: and as much room for the next ones
+  double packed = 0;    ///< of inverses of A, where a plan of directions packs them
   double directions = 0;
   double wire_factors = 0, wire_inverses = 0, wire_directions = 0;  ///< of all layers
 };
