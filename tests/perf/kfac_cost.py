@@ -200,6 +200,8 @@ def measure_peer(options, root, peer, model, name):
 
 def measure(options, root):
     options.batch = options.batch or 256
+    if options.pairs < 1:
+        sys.exit(f"kfac: --pairs {options.pairs}: at least one pair of runs is needed")
     if options.peer:
         peer = Peer(root, options.threads)
         print(f"# batch {options.batch}, {options.threads} thread(s); peer: {peer.name}, empirical Fisher; median [lowest"

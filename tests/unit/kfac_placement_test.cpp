@@ -86,7 +86,8 @@ TEST_CASE("packed factors of LeNet-5 are 114,506 numbers, half of the full ones"
     CHECK(sizes.inverses == 2 * 4 * full);  // those in use, and room for the next
     CHECK(sizes.packed == 4 * inputs);
   }
-  s.inverse = "eigen";
+  CHECK(resolved(Kind::kfac, s).inverse == "cholesky");
+  s = resolved(Kind::ekfac, s);
   CHECK(sizes_of(blocks, p, 0, s, core::DType::f32).inverses == 4 * full);
   CHECK(sizes_of(blocks, p, 0, s, core::DType::f32).packed == 0);
 }

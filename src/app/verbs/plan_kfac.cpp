@@ -73,9 +73,10 @@ std::string bytes_text(double bytes) {
 
 void kfac_table(const nn::Graph& graph, const train::Config& config, int ranks,
                 std::int64_t samples, double gigabytes, api::Backend& backend, core::Log& log) {
-  const optim::KfacSettings& s = config.kfac;
+  const kfac::Kind kind = kind_of(config.optimizer.kind);
+  const optim::KfacSettings s = kfac::resolved(kind, config.kfac);
   const std::vector<nn::CurvedLayer> layers = graph.curved_layers();
-  std::vector<kfac::Block> blocks = kfac::make_blocks(kind_of(config.optimizer.kind), layers);
+  std::vector<kfac::Block> blocks = kfac::make_blocks(kind, layers);
   const kfac::InverseCost cost = kfac::InverseCost::measure(backend);
   std::vector<double> costs;
   for (const kfac::Block& b : blocks) costs.push_back(cost.seconds(b));
@@ -105,11 +106,13 @@ void kfac_table(const nn::Graph& graph, const train::Config& config, int ranks,
         most.statistics + most.averages + most.inverses)
       most = mine;
   }
-  log.info(
-      "  memory of the fullest rank: sums {}, averages {}, inverses {} (about {} more where "
-      "products pack them), directions {}",
-      bytes_text(most.statistics), bytes_text(most.averages), bytes_text(most.inverses),
-      bytes_text(most.packed), bytes_text(most.directions));
+  const std::string packed =
+      most.packed > 0
+          ? fmt::format(" (about {} more where products pack them)", bytes_text(most.packed))
+          : "";
+  log.info("  memory of the fullest rank: sums {}, averages {}, inverses {}{}, directions {}",
+           bytes_text(most.statistics), bytes_text(most.averages), bytes_text(most.inverses),
+           packed, bytes_text(most.directions));
   const kfac::WireBytes wire = kfac::wire_bytes(placement, gradient, most.wire_directions,
                                                 most.wire_factors, most.wire_inverses);
   log.info(

@@ -121,6 +121,12 @@ void allocate_inverse(Block& block, const KfacSettings& settings, api::Backend& 
 
 }  // namespace
 
+KfacSettings resolved(Kind kind, KfacSettings settings) {
+  if (kind == Kind::ekfac) settings.inverse = "eigen";
+  if (kind == Kind::foof) settings.inverse = "cholesky";
+  return settings;
+}
+
 std::vector<Block> make_blocks(Kind kind, std::span<const nn::CurvedLayer> layers) {
   std::vector<Block> blocks;
   std::map<const nn::Parameter*, std::size_t> known;

@@ -15,6 +15,9 @@ namespace isaribi::optim::kfac {
 
 enum class Kind : std::uint8_t { kfac, ekfac, foof };
 
+/// The settings with what the kind decides: how factors are inverted.
+KfacSettings resolved(Kind kind, KfacSettings settings);
+
 /// The blocks of all layers, without memory. @throws UsageError naming a layer whose curvature is
 /// not known or that the settings cannot treat.
 std::vector<Block> make_blocks(Kind kind, std::span<const nn::CurvedLayer> layers);

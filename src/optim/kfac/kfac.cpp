@@ -20,13 +20,6 @@ namespace {
 
 using core::Tensor;
 
-/// The settings with what the kind decides.
-KfacSettings resolved(Kind kind, KfacSettings settings) {
-  if (kind == Kind::ekfac) settings.inverse = "eigen";
-  if (kind == Kind::foof) settings.inverse = "cholesky";
-  return settings;
-}
-
 Placement place_blocks(const KfacSettings& settings, std::vector<Block>& blocks,
                        api::Backend& backend, comm::Communicator& comm) {
   std::vector<double> costs(blocks.size(), 0.0);
