@@ -132,13 +132,10 @@ void gemm_sums_rows(const GemmTile& t) {
 
 template <int NV, int MR>
 void gemm_rows(const GemmTile& t) {
-  const bool packed = t.b_step == NV * kLanes;
   vf acc[NV][MR];
   clear(acc);
   if (t.a_row != 1) {
     gemm_multiply(t, t.a_row, Fixed<1>{}, t.b_step, acc);
-  } else if (packed && t.a_step == MR) {
-    gemm_multiply(t, 1, Fixed<MR>{}, Fixed<NV * kLanes>{}, acc);
   } else {
     gemm_multiply(t, 1, t.a_step, t.b_step, acc);
   }
