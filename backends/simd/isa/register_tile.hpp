@@ -10,18 +10,31 @@ namespace {
 
 using isaribi::simd::kSteps;
 
-/// acc[v][m] += a(m) b[v] for rows FROM <= m < TO, a(m) = a[m a_row].
+/// acc[v][m] += a(m) b[v] for rows FROM <= m < TO, a(m) = a[m a_row]. Whichever there are fewer of,
+/// vectors or rows, stay in registers: twelve sums leave AVX2 four.
 template <int FROM, int TO, int NV, int MR>
 [[gnu::always_inline]] inline void multiply_add_step(const float* a, ptrdiff_t a_row,
                                                      const float* b, vf (&acc)[NV][MR]) {
-  vf bv[NV];
+  if constexpr (NV <= MR) {
+    vf bv[NV];
 #pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) bv[v] = v_load(b + v * kLanes);
+    for (int v = 0; v < NV; ++v) bv[v] = v_load(b + v * kLanes);
 #pragma GCC unroll 14
-  for (int m = FROM; m < TO; ++m) {
-    const vf am = v_set(a[m * a_row]);
+    for (int m = FROM; m < TO; ++m) {
+      const vf am = v_set(a[m * a_row]);
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) v_fma_to(acc[v][m], bv[v], am);
+      for (int v = 0; v < NV; ++v) v_fma_to(acc[v][m], bv[v], am);
+    }
+  } else {
+    vf am[MR];
+#pragma GCC unroll 4
+    for (int m = FROM; m < TO; ++m) am[m] = v_set(a[m * a_row]);
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      const vf bv = v_load(b + v * kLanes);
+#pragma GCC unroll 4
+      for (int m = FROM; m < TO; ++m) v_fma_to(acc[v][m], bv, am[m]);
+    }
   }
 }
 
