@@ -113,12 +113,7 @@ void dry_run_on_root(Session& session, const Deck& deck, data::DatasetInfo& trai
   const nn::Graph graph(model, train_info.sample, *backend, {.allocate = false});
   const train::Objective objective(c.train, c.data, graph.output_sample_shape(), train_info.sample,
                                    train_info.classes, core::DType::f32, 1, *backend);
-  const std::vector<nn::CurvedLayer> layers = graph.curved_layers();
-  optim::check_optimizer(c.optimizer, c.kfac,
-                         {.parameters = graph.parameters(),
-                          .layers = layers,
-                          .outputs = graph.output_sample_shape().count()},
-                         session.comm.size());
+  check_optimizer(c, graph, session.comm.size());
   const optim::WeightAverage average(c.average, {}, *backend);
   const optim::Schedule schedule(c.schedule, c.optimizer.lr, c.train.epochs);
 }
@@ -150,6 +145,15 @@ std::string common_isa(comm::Communicator& comm, const std::vector<std::string>&
 }
 
 }  // namespace
+
+void check_optimizer(const train::Config& config, const nn::Graph& graph, int ranks) {
+  const std::vector<nn::CurvedLayer> layers = graph.curved_layers();
+  optim::check_optimizer(config.optimizer, config.kfac,
+                         {.parameters = graph.parameters(),
+                          .layers = layers,
+                          .outputs = graph.output_sample_shape().count()},
+                         ranks);
+}
 
 Deck read_deck(Session& session, const std::string& path,
                const std::vector<std::string>& overrides) {

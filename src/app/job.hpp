@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What training and evaluation do before they start: the deck on every rank, the checkpoint to go
-// on from, a dry run of everything that can be wrong, the backend. All functions are collective,
-// and fail on all ranks alike.
+// on from, a dry run of everything that can be wrong, the backend. Functions are collective, and
+// fail on all ranks alike, unless they say otherwise.
 #pragma once
 
 #include <memory>
@@ -13,6 +13,7 @@
 #include "app/session.hpp"
 #include "backends/api/backend.hpp"
 #include "io/data/loader.hpp"
+#include "nn/graph.hpp"
 
 namespace isaribi::app {
 
@@ -38,6 +39,10 @@ std::optional<CheckpointNotes> find_restart(Session& session, const train::Confi
 /// Builds the network, objective, optimizer and schedule of `deck` without memory, on rank 0, and
 /// compares them with the data sets. Returns the header of the training set.
 data::DatasetInfo dry_run(Session& session, const Deck& deck);
+
+/// What the optimizer of a run on `ranks` ranks would refuse of this network. No collective.
+/// @throws UsageError
+void check_optimizer(const train::Config& config, const nn::Graph& graph, int ranks);
 
 /// Threads per rank: run/threads, else OMP_NUM_THREADS, else this rank's share of the CPUs it may
 /// run on.

@@ -150,6 +150,10 @@ class Decks(harness.CliTest):
     def test_plan_refuses_the_same(self):
         deck = self.deck("bad.toml", self.deck_text().replace("batch = 32", "bacth = 32"))
         self.assert_refused(harness.run(0, "plan", deck), 2, "bad.toml", "data/batch")
+        deck = self.deck(run="never")
+        for name, (ranks, overrides, fragments) in COMBINATIONS.items():
+            with self.subTest(combination=name):
+                self.assert_refused(harness.run(0, "plan", deck, "--ranks", max(ranks, 1), *overrides), 2, *fragments)
 
 
 if __name__ == "__main__":

@@ -190,6 +190,7 @@ core::ExitCode plan_verb(const PlanOptions& options, Session& session) {
                         {.max_batch = slice,
                          .gradient_type = core::parse_dtype(config.train.gradient_type),
                          .allocate = false});
+  check_optimizer(config, graph, static_cast<int>(options.ranks));
   layer_table(graph, session.log);
   memory_table(graph, config, info, slice, session.log);
   traffic_table(graph, config, options, session.log);
