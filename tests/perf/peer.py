@@ -1,9 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What the peers of tests/perf/bench share."""
+import os
 import pathlib
 import time
 
 REST = 0.002  # seconds of one look
+LEVELS = {"avx2": {"OPENBLAS_CORETYPE": "Haswell", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
+                   "MKL_ENABLE_INSTRUCTIONS": "AVX2"}}
+
+
+def hold_to(isa):
+    """Holds libraries that are loaded later to the instruction set that ours is forced to."""
+    for name, value in LEVELS.get(isa, {}).items():
+        os.environ.setdefault(name, value)
 
 
 def repeat(call, seconds):
