@@ -149,6 +149,12 @@ void fetch_after(const Product& p, const Kernels& kernels, const Plan& plan, con
           : LinesAhead{from, p.b.column, after.count, (block.depth + kLine - 1) / kLine};
 }
 
+/// Row i of A in a block.
+const float* row_of_a(const Product& p, const Plan& plan, const Block& block, std::int64_t i) {
+  return block.a ? block.a + (i - block.rows.begin) / plan.height * panel_a(plan, block.depth)
+                 : p.a.data + i * p.a.row + block.k * p.a.column;
+}
+
 /// The tiles over one panel of B.
 void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
                     const Panel& panel, Fetches& fetches, GemmTile& t) {
@@ -157,8 +163,7 @@ void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, 
   const bool streams = !block.a && p.a.column == 1 && p.n <= plan.width && p.k <= kShortSum;
   for (std::int64_t i = block.rows.begin; i < block.rows.end; i += height) {
     const std::int64_t end = std::min(i + height, block.rows.end);
-    t.a = block.a ? block.a + (i - block.rows.begin) / plan.height * panel_a(plan, block.depth)
-                  : p.a.data + i * p.a.row + block.k * p.a.column;
+    t.a = row_of_a(p, plan, block, i);
     t.c = p.c + i * p.c_row + panel.j;
     t.next_c = end < block.rows.end ? t.c + height * p.c_row
                                     : p.c + block.rows.begin * p.c_row + panel.j + panel.count;
@@ -177,6 +182,43 @@ void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, 
   }
 }
 
+/// f(panel) for each panel of a block.
+template <class F>
+void each_panel(const Kernels& kernels, const Plan& plan, const Block& block, const F& f) {
+  for (std::int64_t j = block.columns.begin; j < block.columns.end;) {
+    const Panel panel = panel_at(kernels, plan, block, j);
+    f(panel);
+    j += panel.count;
+  }
+}
+
+/// One row of tiles after the other.
+void multiply_along_rows(const Product& p, const Kernels& kernels, const Plan& plan,
+                         const Block& block, Fetches& fetches, GemmTile& t) {
+  if (block.pack_b)
+    each_panel(kernels, plan, block,
+               [&](const Panel& panel) { pack_panel(p, kernels, block, panel); });
+  for (std::int64_t i = block.rows.begin; i < block.rows.end; i += plan.height) {
+    const std::int64_t next = i + plan.height;
+    t.rows = static_cast<int>(std::min(next, block.rows.end) - i);
+    t.a = row_of_a(p, plan, block, i);
+    each_panel(kernels, plan, block, [&](const Panel& panel) {
+      t.b = p.b.packed ? packed_panel(p, block, panel) : panel.packed;
+      t.b_step = panel.width;
+      t.columns = static_cast<int>(panel.count);
+      t.bias = p.bias ? p.bias + panel.j : nullptr;
+      t.c = p.c + i * p.c_row + panel.j;
+      if (panel.j + panel.count < block.columns.end) {
+        t.next_c = t.c + panel.count;
+      } else {
+        t.next_c = next < block.rows.end ? p.c + next * p.c_row + block.columns.begin : nullptr;
+      }
+      t.ahead = fetches.next();
+      kernels.gemm_tile(t);
+    });
+  }
+}
+
 void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
                     const Block& block) {
   GemmTile t{};
@@ -190,15 +232,17 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
   t.relu = last && p.relu;
   Fetches fetches;
   if (last) fetches.after = p.next;
-  for (std::int64_t j = block.columns.begin; j < block.columns.end;) {
-    const Panel panel = panel_at(kernels, plan, block, j);
+  if (plan.along_rows) {
+    multiply_along_rows(p, kernels, plan, block, fetches, t);
+    return;
+  }
+  each_panel(kernels, plan, block, [&](const Panel& panel) {
     panel_of_b(p, kernels, plan, block, panel, t);
     fetch_after(p, kernels, plan, block, panel, fetches);
-    t.bias = last && p.bias ? p.bias + j : nullptr;
+    t.bias = last && p.bias ? p.bias + panel.j : nullptr;
     t.columns = static_cast<int>(panel.count);
     multiply_panel(p, kernels, plan, block, panel, fetches, t);
-    j += panel.count;
-  }
+  });
 }
 
 void pack_a(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block) {
@@ -216,7 +260,7 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
   Block block{};
   const std::int64_t parts = std::max<std::int64_t>(1, rows / plan.rows);  // of nearly equal height
   const std::int64_t part = round_up((rows + parts - 1) / parts, plan.height);
-  block.one_panel = parts == 1;
+  block.one_panel = parts == 1 && !plan.along_rows;
   const std::int64_t held = block.one_panel ? plan.width : std::min(columns, plan.columns);
   if (plan.pack_a)
     block.a =
@@ -297,12 +341,10 @@ void pack_panels(const Product& p, const Kernels& kernels, float* to) {
   block.depth = p.k;
   for (std::int64_t jc = 0; jc < p.n; jc += plan.columns) {
     block.columns = {jc, std::min(jc + plan.columns, p.n)};
-    for (std::int64_t j = jc; j < block.columns.end;) {
-      Panel panel = panel_at(kernels, plan, block, j);
-      panel.packed = to + j * p.k;
+    each_panel(kernels, plan, block, [&](Panel panel) {
+      panel.packed = to + panel.j * p.k;
       pack_panel(p, kernels, block, panel);
-      j += panel.count;
-    }
+    });
   }
 }
 

@@ -36,6 +36,7 @@ struct Plan {
   std::int64_t depth, columns;  // of a block, at most; the first depends on K only
   std::int64_t rows;            // of a block, at least, and less than twice as many
   bool pack_a, pack_b;
+  bool along_rows;  // tiles go along the rows of C, else along panels of B
 };
 
 /// Elements from one packed panel to the next: not a multiple of a page, whose lines would share
@@ -75,6 +76,11 @@ inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth
   const std::int64_t few =
       (reads_well(p) ? 24 : 3) * plan.height;  // rows that do not repay packing
   plan.pack_b = !p.b.packed && (p.b.column != 1 || p.b.run > 0 || p.m > few);
+  // Of short sums it is C that takes the time: it is written from end to end while all of B stays
+  // in L2.
+  constexpr std::int64_t kShort = 64;
+  plan.along_rows = p.k <= kShort && p.n > plan.width && (plan.pack_b || p.b.packed) &&
+                    plan.depth * std::min(p.n, plan.columns) * 4 <= caches().l2 / 2;
   return plan;
 }
 
