@@ -57,6 +57,14 @@ inline bool reads_well(const Product& p) {
          p.k * p.b.row * 4 <= caches().l2;
 }
 
+/// How many tiles over a panel of B do not repay its packing: many where it reads well, few where
+/// its rows drive each other out of L2.
+inline std::int64_t unpacked_tiles(const Product& p, std::int64_t depth) {
+  if (reads_well(p)) return 24;
+  const std::int64_t held = lines_held(p.b.row);
+  return depth <= held ? 3 : depth <= 2 * held ? 2 : 1;
+}
+
 /// `depth`: of a block, at most. It decides where sums over K are cut and so the bits of C: the
 /// same on every machine. Rows and columns follow the caches.
 inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth) {
@@ -73,8 +81,7 @@ inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth
   const std::int64_t columns = caches().l3 / 2 / depth / 4;
   plan.columns = std::clamp<std::int64_t>(columns, 1024, 4096) / plan.width * plan.width;
   plan.pack_a = p.a.row == 1 && p.m * p.k * 4 > caches().l2 / 2;
-  const std::int64_t few =
-      (reads_well(p) ? 24 : 3) * plan.height;  // rows that do not repay packing
+  const std::int64_t few = unpacked_tiles(p, plan.depth) * plan.height;
   plan.pack_b = !p.b.packed && (p.b.column != 1 || p.b.run > 0 || p.m > few);
   // Of short sums it is C that takes the time: it is written from end to end while all of B stays
   // in L2.
