@@ -40,7 +40,8 @@ struct Panels {
 double step_cost(const Kernels& k, int vectors, std::int64_t columns) {
   constexpr double kInFlight = 9.5;
   const double load = k.lanes == 8 ? 0.13 : 0.0;
-  const std::int64_t most = k.tile_rows[vectors], tiles = (columns + most - 1) / most;
+  const std::int64_t most = k.tile_rows[vectors];
+  const std::int64_t tiles = std::max<std::int64_t>(1, (columns + most - 1) / most);
   const auto tile = [&](std::int64_t height) {
     const auto h = static_cast<double>(height), v = static_cast<double>(vectors);
     return std::max({h * v + load * (h + v), kInFlight, 0.9 * (h + 2 * v)});
