@@ -219,6 +219,32 @@ void multiply_along_rows(const Product& p, const Kernels& kernels, const Plan& p
   }
 }
 
+/// One tile of rows, of a B that lies along k: what is packed of a panel at a time stays in L1, and
+/// the sums go on from piece to piece.
+void multiply_by_pieces(const Product& p, const Kernels& kernels, const Plan& plan,
+                        const Block& block, const Panel& panel, GemmTile& t) {
+  constexpr std::int64_t kPiece = 64;  // of k
+  alignas(64) float part[kMaxTileRows * kMaxPanelVectors * kLine];
+  t.rows = static_cast<int>(block.rows.end - block.rows.begin);
+  t.c = p.c + block.rows.begin * p.c_row + panel.j;
+  t.b = panel.packed;
+  t.b_step = panel.width;
+  for (std::int64_t k = 0; k < block.depth; k += kPiece) {
+    Block piece = block;
+    piece.k = block.k + k;
+    piece.depth = std::min(kPiece, block.depth - k);
+    pack_panel(p, kernels, piece, panel);
+    t.a = row_of_a(p, plan, piece, block.rows.begin);
+    t.k = piece.depth;
+    t.from_part = k > 0 ? part : nullptr;
+    t.to_part = k + kPiece < block.depth ? part : nullptr;
+    kernels.gemm_tile(t);
+  }
+  t.from_part = nullptr;
+  t.to_part = nullptr;
+  t.k = block.depth;
+}
+
 void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
                     const Block& block) {
   GemmTile t{};
@@ -236,7 +262,15 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
     multiply_along_rows(p, kernels, plan, block, fetches, t);
     return;
   }
+  const bool pieces = !p.b.packed && p.b.column != 1 && !block.a && block.one_panel &&
+                      block.rows.end - block.rows.begin <= plan.height;
   each_panel(kernels, plan, block, [&](const Panel& panel) {
+    if (pieces) {
+      t.bias = last && p.bias ? p.bias + panel.j : nullptr;
+      t.columns = static_cast<int>(panel.count);
+      multiply_by_pieces(p, kernels, plan, block, panel, t);
+      return;
+    }
     panel_of_b(p, kernels, plan, block, panel, t);
     fetch_after(p, kernels, plan, block, panel, fetches);
     t.bias = last && p.bias ? p.bias + panel.j : nullptr;

@@ -199,6 +199,10 @@ struct GemmTile {
   float alpha, beta;
   const float* bias;  ///< [columns], or nullptr
   bool relu;
+  /// Sums over k in parts, each as if it followed on the one before: where they start from, or
+  /// nullptr, and where they are left instead of in c, or nullptr. Rows of whole vectors.
+  const float* from_part;
+  float* to_part;
   const float* next_c;  ///< C of a tile that comes soon, in the same distances; or nullptr
   const float* next_a;  ///< rows of A, as long as k, that are read soon, in the same distances; or
                         ///< nullptr. Where k is short, `ahead` is too slow.

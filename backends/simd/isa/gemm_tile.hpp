@@ -133,12 +133,17 @@ void gemm_sums_rows(const GemmTile& t) {
 template <int NV, int MR>
 void gemm_rows(const GemmTile& t) {
   vf acc[NV][MR];
-  clear(acc);
+  if (t.from_part) {
+    load_rows(t.from_part, NV * kLanes, acc);
+  } else {
+    clear(acc);
+  }
   if (t.a_row != 1) {
     gemm_multiply(t, t.a_row, Fixed<1>{}, t.b_step, acc);
   } else {
     gemm_multiply(t, 1, t.a_step, t.b_step, acc);
   }
+  if (t.to_part) return store_rows<false>(t.to_part, NV * kLanes, v_first(kLanes), acc);
   if (t.columns == NV * kLanes) {
     gemm_store<false>(t, acc);
   } else {

@@ -117,6 +117,14 @@ template <int NV, int MR>
 }
 
 /// Rows `row` elements apart.
+template <int NV, int MR>
+[[gnu::always_inline]] inline void load_rows(const float* from, ptrdiff_t row, vf (&acc)[NV][MR]) {
+#pragma GCC unroll 14
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) acc[v][m] = v_load(from + m * row + v * kLanes);
+  }
+}
 template <bool PART, int NV, int MR>
 [[gnu::always_inline]] inline void store_rows(float* to, ptrdiff_t row, vmask last,
                                               vf (&acc)[NV][MR]) {
