@@ -229,7 +229,8 @@ void multiply_by_pieces(const Product& p, const Kernels& kernels, const Plan& pl
   t.c = p.c + block.rows.begin * p.c_row + panel.j;
   t.b = panel.packed;
   t.b_step = panel.width;
-  for (std::int64_t k = 0; k < block.depth; k += kPiece) {
+  std::int64_t k = 0;
+  do {  // once for an empty sum, too
     Block piece = block;
     piece.k = block.k + k;
     piece.depth = std::min(kPiece, block.depth - k);
@@ -239,7 +240,8 @@ void multiply_by_pieces(const Product& p, const Kernels& kernels, const Plan& pl
     t.from_part = k > 0 ? part : nullptr;
     t.to_part = k + kPiece < block.depth ? part : nullptr;
     kernels.gemm_tile(t);
-  }
+    k += kPiece;
+  } while (k < block.depth);
   t.from_part = nullptr;
   t.to_part = nullptr;
   t.k = block.depth;

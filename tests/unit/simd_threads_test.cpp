@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // f32 products, convolutions and linear layers of the simd backend have the same bits for any
-// number of threads (gemm.hpp): shapes that cross cache blocks and end in part of a tile.
+// number of threads (gemm.hpp), and in any batch: shapes that cross cache blocks and end in part of
+// a tile.
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -32,6 +34,34 @@ TEST_CASE("products of simd do not depend on the number of threads") {
       backend.linalg().syrk({.a = tall, .c = tall_square, .transpose = true});
       return std::vector<Tensor>{product, square, tall_square};
     });
+  });
+}
+
+TEST_CASE("a sample has the same bits in a batch of any size") {
+  // Few rows are multiplied in other ways than many; sums of up to 64 terms, too. Ranks that share
+  // a batch rely on it.
+  constexpr std::int64_t kMost = 70;
+  const std::pair<std::int64_t, std::int64_t> shapes[] = {{1300, 130}, {40, 300}, {600, 2048}};
+  for_each_level([&](api::Backend& backend, const std::string&) {
+    for (const auto& [in, out] : shapes) {
+      const Tensor x = waves({kMost, in}, 0.37), dy = waves({kMost, out}, 0.53);
+      const Tensor w = waves({out, in}, 0.71), bias = waves({out}, 0.29);
+      const auto run = [&](std::int64_t n) {
+        const Tensor some_x({n, in}, DType::f32), some_dy({n, out}, DType::f32);
+        std::copy_n(x.data<float>(), n * in, some_x.data<float>());
+        std::copy_n(dy.data<float>(), n * out, some_dy.data<float>());
+        const Tensor y({n, out}, DType::f32), dx({n, in}, DType::f32);
+        backend.linear().forward({.x = some_x, .w = w, .bias = bias, .y = y});
+        backend.linear().backward_data({.dy = some_dy, .w = w, .dx = dx});
+        return std::pair{y, dx};
+      };
+      const auto [all_y, all_dx] = run(kMost);
+      for (const std::int64_t n : {1, 2, 3, 4, 5, 6, 7, 12, 13, 16, 19, 33}) {
+        const auto [y, dx] = run(n);
+        CHECK(std::equal(y.data<float>(), y.data<float>() + n * out, all_y.data<float>()));
+        CHECK(std::equal(dx.data<float>(), dx.data<float>() + n * in, all_dx.data<float>()));
+      }
+    }
   });
 }
 

@@ -125,6 +125,7 @@ template <int NV, int MR>
     for (int v = 0; v < NV; ++v) acc[v][m] = v_load(from + m * row + v * kLanes);
   }
 }
+/// PART: the last vector is not full.
 template <bool PART, int NV, int MR>
 [[gnu::always_inline]] inline void store_rows(float* to, ptrdiff_t row, vmask last,
                                               vf (&acc)[NV][MR]) {
