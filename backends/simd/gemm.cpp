@@ -2,7 +2,8 @@
 // Blocks of the operands are packed for the caches and walked by register tiles (Goto and van de
 // Geijn 2008; the loops of BLIS, Van Zee and van de Geijn, ACM TOMS 41, 2015): a block of B lives
 // in L3, one of A and a panel of B in L2, a panel of A in L1. Operands too small to earn back their
-// packing are read where they lie. Threads cut C into a grid and share nothing.
+// packing are read where they lie; of short sums tiles go along the rows of C, and few rows meet a
+// transposed B piece by piece. Threads cut C into a grid and share nothing.
 #include "backends/simd/gemm.hpp"
 
 #include <algorithm>
@@ -267,16 +268,11 @@ void multiply_block(const Product& p, const Kernels& kernels, const Plan& plan,
   const bool pieces = !p.b.packed && p.b.column != 1 && !block.a && block.one_panel &&
                       block.rows.end - block.rows.begin <= plan.height;
   each_panel(kernels, plan, block, [&](const Panel& panel) {
-    if (pieces) {
-      t.bias = last && p.bias ? p.bias + panel.j : nullptr;
-      t.columns = static_cast<int>(panel.count);
-      multiply_by_pieces(p, kernels, plan, block, panel, t);
-      return;
-    }
-    panel_of_b(p, kernels, plan, block, panel, t);
-    fetch_after(p, kernels, plan, block, panel, fetches);
     t.bias = last && p.bias ? p.bias + panel.j : nullptr;
     t.columns = static_cast<int>(panel.count);
+    if (pieces) return multiply_by_pieces(p, kernels, plan, block, panel, t);
+    panel_of_b(p, kernels, plan, block, panel, t);
+    fetch_after(p, kernels, plan, block, panel, fetches);
     multiply_panel(p, kernels, plan, block, panel, fetches, t);
   });
 }
