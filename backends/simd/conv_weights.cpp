@@ -69,7 +69,7 @@ void cut_pieces(const Kernels& kernels, const Weights& w, std::int64_t kh, std::
       return;
     }
   }
-  const std::int64_t most = kernels.tile_rows[w.vectors];
+  const std::int64_t most = kernels.outer_rows[w.vectors];
   const std::int64_t parts = (length + most - 1) / most;
   for (std::int64_t r = 0; r < kh; ++r) {
     for (std::int64_t s = 0; s < per_row; ++s) {

@@ -284,7 +284,7 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   const std::int64_t fit = follow ? kernels.gemm_vectors / vectors : 1;
   const std::int64_t groups = (l.kw + fit - 1) / fit, together = (l.kw + groups - 1) / groups;
   l.taps = cut_taps(l, together);
-  const std::int64_t most = kernels.tile_rows[vectors * together];
+  const std::int64_t most = kernels.outer_rows[vectors * together];
   const std::int64_t panels = (l.o + most - 1) / most;
   l.height = (l.o + panels - 1) / panels;
   l.padded_c = all * kernels.lanes;

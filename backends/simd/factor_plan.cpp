@@ -27,7 +27,7 @@ int choose_vectors(const Kernels& kernels, std::int64_t rows, std::int64_t vecto
     double cost = 0;
     for (std::int64_t p = 0; p < pieces; ++p) {
       const auto v = static_cast<double>(vectors * (p + 1) / pieces - vectors * p / pieces);
-      const int high = kernels.tile_rows[static_cast<int>(v)];
+      const int high = kernels.outer_rows[static_cast<int>(v)];
       const auto tiles = static_cast<double>((rows + high - 1) / high);
       cost +=
           v * static_cast<double>(rows) + tiles * (1.0 + 0.3 * v) + 0.3 * static_cast<double>(rows);
@@ -68,7 +68,7 @@ class Cutter {
     for (const FactorStrip& run : runs)
       each = std::max(each, static_cast<int>((run.end + lanes - 1) / lanes));
     int together = kMaxPanelVectors / each;
-    while (together > 1 && kernels_.tile_rows[together * each] < rows) --together;
+    while (together > 1 && kernels_.outer_rows[together * each] < rows) --together;
     if (together < 2) return false;
     const auto count = static_cast<std::int64_t>(runs.size());
     const std::int64_t pieces = (count + together - 1) / together;
@@ -105,7 +105,7 @@ class Cutter {
       const std::int64_t begin = left + all * p / pieces * lanes;
       const std::int64_t end = std::min(run.strip.end, left + all * (p + 1) / pieces * lanes);
       const auto vectors = static_cast<int>((end - begin + lanes - 1) / lanes);
-      const std::int64_t high = kernels_.tile_rows[vectors], parts = (rows + high - 1) / high;
+      const std::int64_t high = kernels_.outer_rows[vectors], parts = (rows + high - 1) / high;
       for (std::int64_t part = 0; part < parts; ++part) {
         FactorItem item = item_of(run, top + rows * part / parts, top + rows * (part + 1) / parts);
         item.vectors = vectors;

@@ -160,7 +160,7 @@ const float* row_of_a(const Product& p, const Plan& plan, const Block& block, st
 void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
                     const Panel& panel, Fetches& fetches, GemmTile& t) {
   const std::int64_t height =
-      block.a || t.pack_b ? plan.height : kernels.tile_rows[panel.width / kernels.lanes];
+      block.a || t.pack_b ? plan.height : tile_height(p, kernels, panel.width / kernels.lanes);
   const bool streams = !block.a && p.a.column == 1 && p.n <= plan.width && p.k <= kShortSum;
   for (std::int64_t i = block.rows.begin; i < block.rows.end; i += height) {
     const std::int64_t end = std::min(i + height, block.rows.end);

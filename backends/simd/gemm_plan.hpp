@@ -65,14 +65,19 @@ inline std::int64_t unpacked_tiles(const Product& p, std::int64_t depth) {
   return depth <= held ? 3 : depth <= 2 * held ? 2 : 1;
 }
 
+/// Rows of a tile over a panel of so many vectors.
+inline std::int64_t tile_height(const Product& p, const Kernels& kernels, std::int64_t vectors) {
+  return (p.a.row == 1 ? kernels.outer_rows : kernels.tile_rows)[vectors];
+}
+
 /// `depth`: of a block, at most. It decides where sums over K are cut and so the bits of C: the
 /// same on every machine. Rows and columns follow the caches.
 inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth) {
   Plan plan{};
   const std::int64_t lanes = kernels.lanes, all = (p.n + lanes - 1) / lanes;
-  const int vectors = static_cast<int>(std::min<std::int64_t>(all, kernels.gemm_vectors));
+  const std::int64_t vectors = std::min<std::int64_t>(all, kernels.gemm_vectors);
   plan.width = vectors * lanes;
-  plan.height = kernels.tile_rows[vectors];
+  plan.height = tile_height(p, kernels, vectors);
   const std::int64_t parts = std::max<std::int64_t>(1, (p.k + depth - 1) / depth);
   plan.depth = round_up((p.k + parts - 1) / parts, 8);
   // A sixth of L2 for a block of A: the rest is for panels of B and C, and whoever shares the core.

@@ -9,7 +9,7 @@
 namespace isaribi::simd {
 
 inline constexpr int kMaxPanelVectors = 4;  ///< output channels of one panel: up to 4 vectors
-inline constexpr int kMaxTileRows = 14;     ///< pixels of one register tile, at most
+inline constexpr int kMaxTileRows = 16;     ///< of one register tile, at most
 
 /// Steps (of k, of pixels) per turn of a loop. What a step needs beside its FMAs and loads
 /// (pointers, count, branch) is instructions that the front end could have spent on FMAs: with two
@@ -62,7 +62,7 @@ struct WeightTile {
   const WeightPixel* at;  ///< [pixels]
   float* acc;             ///< full vectors are read and written
   ptrdiff_t acc_run, acc_step;
-  int runs, run;  ///< (1, 1..tile_rows) or a pair listed in weight_pair
+  int runs, run;  ///< (1, 1..outer_rows) or a pair listed in weight_pair
   int vectors, channels;
   /// What will be read next, or nullptr: from here `ahead_lines` lines per kSteps pixels.
   const float* ahead;
@@ -194,7 +194,7 @@ struct GemmTile {
   ptrdiff_t k;
   float* c;
   ptrdiff_t c_row;
-  int rows;     ///< 1 .. tile_rows[vectors of columns]
+  int rows;     ///< 1 .. tile_rows[vectors of columns]; with a_row = 1 outer_rows
   int columns;  ///< 1 .. kMaxPanelVectors * lanes
   float alpha, beta;
   const float* bias;  ///< [columns], or nullptr
@@ -236,7 +236,7 @@ struct FactorTile {
   const ptrdiff_t* offset;  ///< [vectors]
   float* acc;
   ptrdiff_t acc_row;  ///< >= vectors * lanes
-  int rows;           ///< 1 .. Kernels::tile_rows[vectors]
+  int rows;           ///< 1 .. Kernels::outer_rows[vectors]
   int vectors;        ///< 1 .. kMaxPanelVectors
   int last;
   bool add;
@@ -288,6 +288,9 @@ struct Kernels {
   const char* isa;
   int lanes;
   int tile_rows[kMaxPanelVectors + 1];  ///< pixels per register tile for 1..4 vectors
+  /// The same of outer products, a tile of neighbouring elements by vectors: no row needs an
+  /// address of its own, so there may be more.
+  int outer_rows[kMaxPanelVectors + 1];
   int gemm_vectors;  ///< of a full panel of B: its tile is tile_rows[gemm_vectors] high
   int gemm_depth;    ///< of a block, at most (plan_of)
   void (*gemm_tile)(const GemmTile&);

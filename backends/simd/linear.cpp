@@ -78,7 +78,7 @@ void weight_gradient(const api::LinearBackwardWeights& args, Context& context) {
   WeightPanels shared{};
   shared.n = n;
   shared.lanes = kernels.lanes;
-  shared.height = kernels.tile_rows[vectors];
+  shared.height = kernels.outer_rows[vectors];
   shared.width = static_cast<std::int64_t>(vectors) * kernels.lanes;
   shared.dy_panel = n * shared.height + 16;
   const std::int64_t strips = (out + shared.height - 1) / shared.height;

@@ -104,7 +104,7 @@ void pack_panels(const Product& p, const Kernels& kernels, const Plan& plan, std
 /// is a full one.
 bool tile_packs(const Product& p, const Kernels& kernels, const Plan& plan, std::int64_t q,
                 const Panels& panels) {
-  const std::int64_t most = kernels.tile_rows[kernels.gemm_vectors];
+  const std::int64_t most = kernels.outer_rows[kernels.gemm_vectors];
   const std::int64_t tiles = (kernels.lanes + most - 1) / most;
   return q >= panels.first_packed && p.a.row == 1 && (q + 1) * plan.width <= p.n &&
          plan.width == kernels.gemm_vectors * kernels.lanes &&
@@ -132,7 +132,7 @@ void multiply_panels(const Kernels& kernels, const Plan& plan, const Job& job, s
   for (std::int64_t begin = top + (rows - top - 1) / band * band; begin >= top; begin -= band) {
     const std::int64_t height = std::min(band, rows - begin);
     t.columns = static_cast<int>(j < q ? plan.width : begin + height);
-    const std::int64_t most = kernels.tile_rows[(t.columns + kernels.lanes - 1) / kernels.lanes];
+    const std::int64_t most = kernels.outer_rows[(t.columns + kernels.lanes - 1) / kernels.lanes];
     const std::int64_t tiles = (height + most - 1) / most;
     for (std::int64_t n = 0; n < tiles; ++n) {
       const std::int64_t i = j < q ? n : tiles - 1 - n;

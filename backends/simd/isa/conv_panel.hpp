@@ -19,7 +19,7 @@ inline void store_tile(const ConvPanel& a, float* y, vf (&acc)[NV][MR]) {
   const vmask last = v_first(a.channels - (NV - 1) * kLanes);
   if (a.bias) add_bias<false>(a.bias, last, acc);
   if (a.accumulate) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v)

@@ -20,7 +20,7 @@ inline void factor_pixel(const float* a, const float* const (&b)[NV], ptrdiff_t 
 #pragma GCC unroll 4
   for (int v = 0; v < NV; ++v)
     right[v] = PART && v == NV - 1 ? v_load(b[v] + at, last) : v_load(b[v] + at);
-#pragma GCC unroll 14
+#pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
     const vf left = v_set(a[m]);
 #pragma GCC unroll 4
@@ -35,7 +35,7 @@ void factor_tile_of(const FactorTile& t) {
   vf acc[kChains][R][NV];
 #pragma GCC unroll 4
   for (int c = 0; c < kChains; ++c) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) acc[c][m][v] = v_zero();
@@ -68,7 +68,7 @@ void factor_tile_of(const FactorTile& t) {
         factor_pixel<PART, NV, R>(a, b0, at, last, acc[0]);
     }
   }
-#pragma GCC unroll 14
+#pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
@@ -96,13 +96,13 @@ inline void factor_rows(const FactorTile& t) {
 void factor_tile(const FactorTile& t) {
   switch (t.vectors) {
     case 1:
-      return factor_rows<1, kTileRows[1]>(t);
+      return factor_rows<1, kOuterRows[1]>(t);
     case 2:
-      return factor_rows<2, kTileRows[2]>(t);
+      return factor_rows<2, kOuterRows[2]>(t);
     case 3:
-      return factor_rows<3, kTileRows[3]>(t);
+      return factor_rows<3, kOuterRows[3]>(t);
     default:
-      return factor_rows<4, kTileRows[4]>(t);
+      return factor_rows<4, kOuterRows[4]>(t);
   }
 }
 

@@ -19,7 +19,7 @@ template <bool PART, int NV, int MR>
   const vmask last = v_first(t.columns - (NV - 1) * kLanes);
   if (t.alpha != 1.0f) {
     const vf alpha = v_set(t.alpha);
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) acc[v][m] = v_mul(alpha, acc[v][m]);
@@ -27,7 +27,7 @@ template <bool PART, int NV, int MR>
   }
   if (t.beta != 0.0f) {
     const vf beta = v_set(t.beta);
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v)
@@ -191,13 +191,13 @@ void gemm_tile(const GemmTile& t) {
   }
   switch ((t.columns + kLanes - 1) / kLanes) {
     case 1:
-      return gemm_rows_of<1, kTileRows[1]>(t);
+      return gemm_rows_of<1, kOuterRows[1]>(t);
     case 2:
-      return gemm_rows_of<2, kTileRows[2]>(t);
+      return gemm_rows_of<2, kOuterRows[2]>(t);
     case 3:
-      return gemm_rows_of<3, kTileRows[3]>(t);
+      return gemm_rows_of<3, kOuterRows[3]>(t);
     default:
-      return gemm_rows_of<4, kTileRows[4]>(t);
+      return gemm_rows_of<4, kOuterRows[4]>(t);
   }
 }
 
@@ -213,13 +213,13 @@ inline void gemm_sums_of(const GemmTile& t) {
 void gemm_sums(const GemmTile& t) {
   switch ((t.columns + kLanes - 1) / kLanes) {
     case 1:
-      return gemm_sums_of<1, kTileRows[1]>(t);
+      return gemm_sums_of<1, kOuterRows[1]>(t);
     case 2:
-      return gemm_sums_of<2, kTileRows[2]>(t);
+      return gemm_sums_of<2, kOuterRows[2]>(t);
     case 3:
-      return gemm_sums_of<3, kTileRows[3]>(t);
+      return gemm_sums_of<3, kOuterRows[3]>(t);
     default:
-      return gemm_sums_of<4, kTileRows[4]>(t);
+      return gemm_sums_of<4, kOuterRows[4]>(t);
   }
 }
 

@@ -19,7 +19,7 @@ template <int FROM, int TO, int NV, int MR>
     vf bv[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) bv[v] = v_load(b + v * kLanes);
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int m = FROM; m < TO; ++m) {
       const vf am = v_set(a[m * a_row]);
 #pragma GCC unroll 4
@@ -83,7 +83,7 @@ template <int NV, int MR>
 [[gnu::always_inline]] inline void clear(vf (&acc)[NV][MR]) {
 #pragma GCC unroll 4
   for (int v = 0; v < NV; ++v) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) acc[v][m] = v_zero();
   }
 }
@@ -102,14 +102,14 @@ template <bool PART, int NV, int MR>
 #pragma GCC unroll 4
   for (int v = 0; v < NV; ++v) {
     const vf b = load_part<PART, NV>(bias, v, last);
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) acc[v][m] = v_add(acc[v][m], b);
   }
 }
 
 template <int NV, int MR>
 [[gnu::always_inline]] inline void relu_rows(vf (&acc)[NV][MR]) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) acc[v][m] = v_relu(acc[v][m]);
@@ -119,7 +119,7 @@ template <int NV, int MR>
 /// Rows `row` elements apart.
 template <int NV, int MR>
 [[gnu::always_inline]] inline void load_rows(const float* from, ptrdiff_t row, vf (&acc)[NV][MR]) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) acc[v][m] = v_load(from + m * row + v * kLanes);
@@ -129,7 +129,7 @@ template <int NV, int MR>
 template <bool PART, int NV, int MR>
 [[gnu::always_inline]] inline void store_rows(float* to, ptrdiff_t row, vmask last,
                                               vf (&acc)[NV][MR]) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {

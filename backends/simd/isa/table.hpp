@@ -24,7 +24,10 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   isaribi::simd::Kernels k{};
   k.isa = name;
   k.lanes = kLanes;
-  for (int v = 0; v <= isaribi::simd::kMaxPanelVectors; ++v) k.tile_rows[v] = kTileRows[v];
+  for (int v = 0; v <= isaribi::simd::kMaxPanelVectors; ++v) {
+    k.tile_rows[v] = kTileRows[v];
+    k.outer_rows[v] = kOuterRows[v];
+  }
   k.gemm_vectors = kGemmVectors;
   k.gemm_depth = kGemmDepth;
   k.gemm_tile = gemm_tile;

@@ -12,9 +12,10 @@ using vd = __m256d;
 using vi = __m256i;
 using vmask = __m256i;
 constexpr int kLanes = 8;
-constexpr int kTileRows[5] = {0, 10, 6, 4, 3};  // 10 to 12 accumulators of 16 registers
-constexpr int kGemmVectors = 3;                 // 4 x 24
-constexpr int kGemmDepth = 1024;                // beginning and ending a small tile is felt
+constexpr int kTileRows[5] = {0, 10, 6, 4, 3};   // 10 to 12 accumulators of 16 registers
+constexpr int kOuterRows[5] = {0, 10, 6, 4, 3};  // 12 x 1 is not faster
+constexpr int kGemmVectors = 3;                  // 4 x 24
+constexpr int kGemmDepth = 1024;                 // beginning and ending a small tile is felt
 constexpr int kColumnAccumulators = 12;
 
 alignas(64) constexpr int kFirst[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};

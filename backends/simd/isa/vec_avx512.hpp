@@ -13,9 +13,10 @@ using vd = __m512d;
 using vi = __m512i;
 using vmask = __mmask16;
 constexpr int kLanes = 16;
-constexpr int kTileRows[5] = {0, 14, 14, 9, 6};  // 28, 27, 24 accumulators + weights + broadcast
-constexpr int kGemmVectors = 4;                  // 6 x 64: few rows of C, as few pages
-constexpr int kGemmDepth = 512;                  // a panel of B is half of an L2 of 256 KiB
+constexpr int kTileRows[5] = {0, 14, 14, 9, 6};   // 28, 27, 24 accumulators + weights + broadcast
+constexpr int kOuterRows[5] = {0, 16, 14, 9, 6};  // a band of SYRK, 16 channels
+constexpr int kGemmVectors = 4;                   // 6 x 64: few rows of C, as few pages
+constexpr int kGemmDepth = 512;                   // a panel of B is half of an L2 of 256 KiB
 constexpr int kColumnAccumulators = 27;
 
 inline vf v_zero() {

@@ -26,7 +26,7 @@ template <bool PART, int NV, int R, int S>
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int s = 0; s < S; ++s) {
       const vf b = v_set(x[r * run_step + s]);
 #pragma GCC unroll 4
@@ -69,7 +69,7 @@ void weight_tile_of(const WeightTile& a) {
   vf acc[R][S][NV];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int s = 0; s < S; ++s) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) acc[r][s][v] = v_zero();
@@ -78,7 +78,7 @@ void weight_tile_of(const WeightTile& a) {
   // The sums so far come from memory while this one is formed.
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int s = 0; s < S; ++s) {
       for (int v = 0; v < NV * kLanes; v += 16)
         __builtin_prefetch(a.acc + r * a.acc_run + s * a.acc_step + v, 1);
@@ -91,7 +91,7 @@ void weight_tile_of(const WeightTile& a) {
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 14
+#pragma GCC unroll 16
     for (int s = 0; s < S; ++s) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) {
@@ -142,13 +142,13 @@ void weight_tile(const WeightTile& a) {
   }
   switch (a.vectors) {
     case 1:
-      return weight_run<1, kTileRows[1]>(a);
+      return weight_run<1, kOuterRows[1]>(a);
     case 2:
-      return weight_run<2, kTileRows[2]>(a);
+      return weight_run<2, kOuterRows[2]>(a);
     case 3:
-      return weight_run<3, kTileRows[3]>(a);
+      return weight_run<3, kOuterRows[3]>(a);
     default:
-      return weight_run<4, kTileRows[4]>(a);
+      return weight_run<4, kOuterRows[4]>(a);
   }
 }
 
