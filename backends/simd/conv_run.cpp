@@ -87,11 +87,12 @@ std::int64_t merged_taps(const ConvWork& work, const Phase& phase) {
 
 /// Turns the taps into segments: runs of taps, or where there are many channels single taps that
 /// know the pixels at the ends of a row which they do not reach; in parts of at most kChunk.
-void find_runs(const ConvWork& work, Phase& phase) {
+/// `whole`: neither, as conv_wide.cpp wants it.
+void find_runs(const ConvWork& work, Phase& phase, bool whole) {
   std::sort(phase.taps.begin(), phase.taps.end(), [](const Tap& a, const Tap& b) {
     return a.row != b.row ? a.row < b.row : a.column < b.column;
   });
-  const bool many = work.group_out >= kManyOutputs;  // fewer: whole runs, for conv_wide.cpp
+  const bool many = !whole && work.group_out >= kManyOutputs;
   const bool edges =
       many && work.lead_w + work.tail_w + work.apart > 0 && work.group_in >= kEdgeChannels;
   phase.run_taps = edges ? 1 : merged_taps(work, phase);
@@ -351,16 +352,19 @@ void run_conv(ConvWork& work, Context& context) {
   Scratch& scratch = context.ready();
   const Kernels& kernels = context.kernels();
   work.apart = space_between_pixels(work);
+  const bool one_vector = work.group_out <= kernels.lanes;
   std::int64_t rows = 0, columns = 0, reach = 0;
   for (std::size_t i = 0; i < work.phase_count; ++i) {
     Phase& phase = work.phases[i];
-    find_runs(work, phase);
+    find_runs(work, phase, one_vector);
     rows = std::max(rows, phase.rows);
     columns = std::max(columns, phase.columns);
     for (const Tap& tap : phase.taps) reach = std::max(reach, tap.row);
   }
   if (work.n == 0 || rows == 0 || columns == 0) return;
   if (run_depthwise(work, context) || run_wide(work, context)) return;
+  for (std::size_t i = 0; one_vector && i < work.phase_count; ++i)
+    find_runs(work, work.phases[i], false);
   Prepared p{work, kernels, choose_panels(kernels, work.group_out, columns), nullptr, nullptr, 0,
              0,    1};
   p.weights = pack_weights(work, p.panels, scratch);

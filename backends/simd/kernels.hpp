@@ -40,8 +40,9 @@ struct ConvPanel {
   int vectors;        ///< 1..kMaxPanelVectors
   int channels;       ///< valid channels, > (vectors - 1) * lanes
   bool relu;
-  bool accumulate;                 ///< add to y (before bias and relu)
-  const float *ahead, *ahead_end;  ///< what is read after this panel, to be fetched meanwhile
+  bool accumulate;  ///< add to y (before bias and relu)
+  /// What is read after this panel, to be fetched meanwhile, or nullptr: nothing is fetched.
+  const float *ahead, *ahead_end;
 };
 
 /// Where a pixel's inputs and output gradients lie, in elements from those of the first one.
@@ -102,7 +103,8 @@ struct DepthwiseGradient {
   const float* ahead;  ///< what will be read next of dy
 };
 
-/// y[w, o] = act(bias[o] + sum_s z[w + s, s channels + o]): the second half of conv_wide.cpp.
+/// y[w, o] = act(bias[o] + sum_s z[w + s, s channels + o]): the second half of conv_wide.cpp. z is
+/// readable up to whole vectors.
 struct GatherRow {
   const float* z;
   ptrdiff_t z_pixel;

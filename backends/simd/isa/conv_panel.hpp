@@ -57,16 +57,16 @@ struct Fetch {
   }
 };
 
-/// Short segments have no time to fetch anything. At the ends of a row taps that meet padding with
-/// the pixel there leave it out.
-enum class TileKind { short_segments, inner, end_of_row };
+/// Nothing is fetched beside short segments, which have no time for it, nor where the driver asks
+/// for nothing. At the ends of a row taps that meet padding with the pixel there leave it out.
+enum class TileKind { no_fetch, inner, end_of_row };
 
 /// One segment, for pixels FROM <= m < TO; w moves on.
 template <TileKind KIND, int FROM, int TO, int NV, int MR>
 [[gnu::always_inline]] inline void conv_tap(const ConvPanel& a, const float* x, const float*& w,
                                             Fetch& fetch, vf (&acc)[NV][MR]) {
   const float* none = w;
-  const bool fetches = KIND != TileKind::short_segments;
+  const bool fetches = KIND != TileKind::no_fetch;
   multiply_add_rows<FROM, TO>(x, a.x_pixel, Fixed<1>{}, w, Fixed<NV * kLanes>{}, a.run,
                               fetches ? fetch.ahead : none, fetches ? fetch.line() : 0, acc);
 }
@@ -78,7 +78,7 @@ inline void conv_tile(const ConvPanel& a, int ends, const float* x, float* y, Fe
   const float *w = a.w, *next = y + MR * a.y_pixel;
   const ptrdiff_t rows = (MR + a.segments - 1) / (a.segments > 0 ? a.segments : 1);
   for (int t = 0; t < a.segments; ++t) {
-    if (KIND != TileKind::short_segments && t * rows < MR)
+    if (KIND != TileKind::no_fetch && t * rows < MR)
       Fetch::rows_of_y<NV>(a, next + t * rows * a.y_pixel, rows);
     const float* from = x + a.offset[t];
     const int out = KIND == TileKind::end_of_row ? a.edge[t] & ends : 0;
@@ -101,10 +101,10 @@ inline void conv_tile_of(int m, const ConvPanel& a, int ends, const float* x, fl
   if (m == MR) {
     if (ends != 0) {
       conv_tile<TileKind::end_of_row, NV, MR>(a, ends, x, y, fetch);
-    } else if (a.run >= kLongSegment) {
+    } else if (a.run >= kLongSegment && a.ahead) {
       conv_tile<TileKind::inner, NV, MR>(a, ends, x, y, fetch);
     } else {
-      conv_tile<TileKind::short_segments, NV, MR>(a, ends, x, y, fetch);
+      conv_tile<TileKind::no_fetch, NV, MR>(a, ends, x, y, fetch);
     }
   } else if constexpr (MR > 1) {
     conv_tile_of<NV, MR - 1>(m, a, ends, x, y, fetch);
@@ -149,25 +149,33 @@ const float* conv_panel(const ConvPanel& a) {
   }
 }
 
-void gather_row(const GatherRow& a) {
-  const vmask m = v_first(a.channels);
-  const vf bias = a.bias ? v_load(a.bias, m) : v_zero();
-  float pixel[kLanes];
-  for (ptrdiff_t w = 0; w < a.columns; ++w) {
-    const float* z = a.z + w * a.z_pixel;
+/// The taps known to the compiler, 0: those of `a`. Nothing is masked: lanes of other pixels are
+/// overwritten by these, or left in a buffer.
+template <int TAPS>
+void gather_pixels(const GatherRow& a) {
+  const vf bias = a.bias ? v_load(a.bias, v_first(a.channels)) : v_zero();
+  const ptrdiff_t step = a.z_pixel + a.channels;
+  const ptrdiff_t whole = a.channels == kLanes      ? a.columns
+                          : a.y_pixel == a.channels ? a.columns - (kLanes - 1) / a.channels
+                                                    : 0;
+  const float* z = a.z;
+  float *y = a.y, pixel[kLanes];
+  for (ptrdiff_t w = 0; w < a.columns; ++w, z += a.z_pixel, y += a.y_pixel) {
     vf sum = bias;
-    for (int s = 0; s < a.taps; ++s) {
-      sum = v_add(sum, v_load(z + s * (a.z_pixel + a.channels), m));
-    }
+#pragma GCC unroll 8
+    for (int s = 0; s < (TAPS > 0 ? TAPS : a.taps); ++s) sum = v_add(sum, v_load(z + s * step));
     if (a.relu) sum = v_relu(sum);
-    float* y = a.y + w * a.y_pixel;
-    if (a.y_pixel == a.channels && (a.columns - w) * a.channels >= kLanes) {
-      v_store(y, sum);  // what is beyond this pixel is overwritten by the next ones
-    } else {
-      v_store(pixel, sum);
-      for (int o = 0; o < a.channels; ++o) y[o] = pixel[o];
+    if (w < whole) {
+      v_store(y, sum);
+      continue;
     }
+    v_store(pixel, sum);
+    for (int o = 0; o < a.channels; ++o) y[o] = pixel[o];
   }
+}
+
+void gather_row(const GatherRow& a) {
+  a.taps == 3 ? gather_pixels<3>(a) : gather_pixels<0>(a);
 }
 
 }  // namespace
