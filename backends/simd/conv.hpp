@@ -40,6 +40,7 @@ struct ConvWork {
   std::int64_t in_step_h = 1, in_step_w = 1;                    ///< input step per output pixel
   std::int64_t out_step_h = 1, out_step_w = 1;  ///< output step between pixels of a phase
   std::int64_t apart = 0;  ///< elements between pixels of the padded copy, see run_conv
+  bool in_place = false;   ///< nothing reads the padding: there is no copy of the input
   std::int64_t groups = 1, group_in = 0, group_out = 0;
   const float* weights = nullptr;
   std::int64_t w_out = 0, w_tap = 0, w_in = 0, w_group = 0;  ///< strides of its four axes
@@ -49,9 +50,10 @@ struct ConvWork {
   std::size_t phase_count = 0;
 
   std::int64_t padded_w() const { return lead_w + w + tail_w; }
-  std::int64_t pixel() const { return c + apart; }           ///< of the padded copy
-  std::int64_t row() const { return padded_w() * pixel(); }  ///< of the padded copy
-  bool padded() const { return lead_h + lead_w + tail_h + tail_w + apart > 0; }
+  std::int64_t pixel() const { return c + apart; }  ///< of the padded copy
+  /// Of what the panels read.
+  std::int64_t row() const { return (in_place ? w : padded_w()) * pixel(); }
+  bool padded() const { return !in_place && lead_h + lead_w + tail_h + tail_w + apart > 0; }
   Phase& add_phase();
 };
 

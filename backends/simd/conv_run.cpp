@@ -85,6 +85,28 @@ std::int64_t merged_taps(const ConvWork& work, const Phase& phase) {
   return static_cast<std::int64_t>(run);
 }
 
+/// Whether taps know the pixels at the ends of a row which they do not reach.
+bool knows_ends(const ConvWork& work) {
+  return work.group_out >= kManyOutputs && work.group_in >= kEdgeChannels &&
+         work.lead_w + work.tail_w + work.apart > 0;
+}
+
+/// Whether that is all that would read the padding: of each tap no more than one pixel at either
+/// end. (Rows that lie outside are never read.)
+bool reads_no_padding(const ConvWork& work) {
+  if (!knows_ends(work) || work.apart > 0) return false;
+  for (std::size_t i = 0; i < work.phase_count; ++i) {
+    const Phase& phase = work.phases[i];
+    for (const Tap& tap : phase.taps) {
+      const std::int64_t step = work.in_step_w, begin = work.lead_w, end = work.lead_w + work.w;
+      const std::int64_t last = tap.column + (phase.columns - 1) * step;
+      if (tap.column + step < begin || last - step >= end) return false;
+      if (tap.column < begin && last >= end) return false;  // what no tile leaves out at once
+    }
+  }
+  return true;
+}
+
 /// Turns the taps into segments: runs of taps, or where there are many channels single taps that
 /// know the pixels at the ends of a row which they do not reach; in parts of at most kChunk.
 /// `whole`: neither, as conv_wide.cpp wants it.
@@ -93,8 +115,7 @@ void find_runs(const ConvWork& work, Phase& phase, bool whole) {
     return a.row != b.row ? a.row < b.row : a.column < b.column;
   });
   const bool many = !whole && work.group_out >= kManyOutputs;
-  const bool edges =
-      many && work.lead_w + work.tail_w + work.apart > 0 && work.group_in >= kEdgeChannels;
+  const bool edges = many && knows_ends(work);
   phase.run_taps = edges ? 1 : merged_taps(work, phase);
   const std::int64_t length = phase.run_taps * work.group_in;
   std::int64_t parts = many ? (length + kChunk - 1) / kChunk : 1;
@@ -213,6 +234,7 @@ Strip load_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* b
               nullptr,
               nullptr};
   set_ahead(p, strip);
+  if (work.in_place) strip.x -= (work.lead_h * work.w + work.lead_w) * work.c;
   if (!work.padded()) return strip;
   const std::int64_t rows = std::min(p.in_rows, work.lead_h + work.h + work.tail_h - from);
   strip.x = buffer;
@@ -352,6 +374,7 @@ void run_conv(ConvWork& work, Context& context) {
   Scratch& scratch = context.ready();
   const Kernels& kernels = context.kernels();
   work.apart = space_between_pixels(work);
+  work.in_place = reads_no_padding(work);
   const bool one_vector = work.group_out <= kernels.lanes;
   std::int64_t rows = 0, columns = 0, reach = 0;
   for (std::size_t i = 0; i < work.phase_count; ++i) {

@@ -193,6 +193,7 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
       0, (dy[2] - 1) * g.stride_w + (dw[2] - 1) * g.dilation_w + 1 - g.pad_left - x[2]);
   k.in_step_h = g.stride_h, k.in_step_w = g.stride_w;
   k.apart = 0;
+  k.in_place = false;
   k.groups = g.groups;
   k.group_in = dw[3];
 

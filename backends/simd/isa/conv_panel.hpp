@@ -82,7 +82,9 @@ inline void conv_tile(const ConvPanel& a, int ends, const float* x, float* y, Fe
       Fetch::rows_of_y<NV>(a, next + t * rows * a.y_pixel, rows);
     const float* from = x + a.offset[t];
     const int out = KIND == TileKind::end_of_row ? a.edge[t] & ends : 0;
-    if (KIND == TileKind::end_of_row && MR > 1 && out == isaribi::simd::kEdgeFirst) {
+    if (KIND == TileKind::end_of_row && MR == 1 && out != 0) {
+      w += a.run * NV * kLanes;
+    } else if (KIND == TileKind::end_of_row && MR > 1 && out == isaribi::simd::kEdgeFirst) {
       conv_tap<KIND, 1, MR>(a, from, w, fetch, acc);
     } else if (KIND == TileKind::end_of_row && MR > 1 && out == isaribi::simd::kEdgeLast) {
       conv_tap<KIND, 0, MR - 1>(a, from, w, fetch, acc);
