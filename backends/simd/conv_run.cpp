@@ -16,7 +16,7 @@ namespace {
 // same on every machine, since it decides the bits.
 constexpr std::int64_t kChunk = 1152;
 // Taps of fewer channels are worth more as one run than without the products of padding.
-constexpr std::int64_t kEdgeChannels = 32, kManyOutputs = 16;
+constexpr std::int64_t kEdgeChannels = 8, kManyOutputs = 16;
 
 /// Panels of one group: how its output channels are cut.
 struct Panels {
@@ -364,8 +364,8 @@ void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::i
 /// Pixels of a tile a multiple of 1 KiB apart share a few sets of an L1: their copy keeps a cache
 /// line between them, where single taps are read and copying costs little against the products.
 std::int64_t space_between_pixels(const ConvWork& work) {
-  constexpr std::int64_t kLine = 16, kSame = 256, kEnoughOutputs = 64;
-  const bool crowded = work.c * work.in_step_w % kSame == 0 && work.group_in >= kEdgeChannels &&
+  constexpr std::int64_t kLine = 16, kSame = 256, kEnoughInputs = 32, kEnoughOutputs = 64;
+  const bool crowded = work.c * work.in_step_w % kSame == 0 && work.group_in >= kEnoughInputs &&
                        work.group_out >= kEnoughOutputs;
   return crowded ? kLine : 0;
 }
