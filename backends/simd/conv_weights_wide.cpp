@@ -26,9 +26,10 @@ constexpr std::int64_t kMostLines = 8;         // fetched per turn
 constexpr std::int64_t kFewest = 16;           // channels
 constexpr std::int64_t kDirectChannels = 256;  // of a 1 x 1 layer
 
-/// Neighbouring taps of a row of the kernel, for the output columns where all lie inside the image.
+/// Neighbouring taps of a row of the kernel, for the output columns where all lie inside the image:
+/// of their channels, one tap after the other from `first` on, `elements` behind `skip`.
 struct Taps {
-  std::int64_t first, count;
+  std::int64_t first, skip, elements;
   Range columns;
   const WeightPixel* pixels = nullptr;  // [strip_rows][columns]
 
@@ -104,13 +105,22 @@ Range inside(std::int64_t begin, std::int64_t end, std::int64_t shift, std::int6
   return {std::max(begin, first), last < 0 ? begin : std::min(end, last / stride + 1)};
 }
 
-/// Cuts the taps of a row of the kernel into groups of `together`. A column at the border that not
-/// all of a group reach makes one of those that do.
-std::vector<Taps> cut_taps(const Layer& l, std::int64_t together) {
+/// Cuts the taps of a row of the kernel into groups of `together` and these into tiles of up to
+/// `most` elements. A column at the border that not all of a group reach makes a group of those
+/// that do.
+std::vector<Taps> cut_taps(const Layer& l, std::int64_t together, std::int64_t most,
+                           std::int64_t lanes) {
   const auto columns_of = [&](std::int64_t tap) {
     return inside(0, l.q, tap * l.g.dilation_w - l.g.pad_left, l.g.stride_w, l.w);
   };
   std::vector<Taps> taps;
+  const auto add = [&](std::int64_t first, std::int64_t count, Range columns) {
+    const std::int64_t all = count * l.width, tiles = (all + most - 1) / most;
+    for (std::int64_t t = 0; t < tiles; ++t) {
+      const std::int64_t skip = all / lanes * t / tiles * lanes;
+      taps.push_back({first, skip, all / lanes * (t + 1) / tiles * lanes - skip, columns});
+    }
+  };
   for (std::int64_t first = 0; first < l.kw; first += together) {
     const std::int64_t end = std::min(first + together, l.kw);
     Range all = columns_of(first), any = all;
@@ -119,16 +129,16 @@ std::vector<Taps> cut_taps(const Layer& l, std::int64_t together) {
       all = {std::max(all.begin, own.begin), std::min(all.end, own.end)};
       any = {std::min(any.begin, own.begin), std::max(any.end, own.end)};
     }
-    if (all.begin < all.end) taps.push_back({first, end - first, all});
+    if (all.begin < all.end) add(first, end - first, all);
     for (std::int64_t column = any.begin; column < any.end; ++column) {
       if (column >= all.begin && column < all.end) continue;
-      Taps border{first, 0, {column, column + 1}};
+      std::int64_t reached = first, count = 0;
       for (std::int64_t tap = first; tap < end; ++tap) {
         const Range own = columns_of(tap);
         if (column < own.begin || column >= own.end) continue;
-        if (border.count++ == 0) border.first = tap;
+        if (count++ == 0) reached = tap;
       }
-      if (border.count > 0) taps.push_back(border);
+      if (count > 0) add(reached, count, {column, column + 1});
     }
   }
   return taps;
@@ -196,16 +206,17 @@ void add_taps(const Layer& l, const Kernels& kernels, const Strip& s, std::int64
   t.dy = s.x + c / l.width * s.x_panel +
          ((rows.begin * l.g.stride_h + down - s.in) * l.w + taps.columns.begin * l.g.stride_w +
           right) *
-             l.x_pixel();
+             l.x_pixel() +
+         taps.skip;
   t.dy_image = s.x_image;
   t.images = s.images;
   t.pixels = (rows.end - rows.begin) * taps.width();
   t.at = taps.pixels;
   t.runs = 1;
   t.run = static_cast<int>(std::min(l.height, l.o - o));
-  t.channels = static_cast<int>(taps.count * std::min(l.width, l.c - c));
+  t.channels = static_cast<int>(taps.elements - std::max<std::int64_t>(0, c + l.width - l.c));
   t.vectors = (t.channels + kernels.lanes - 1) / kernels.lanes;
-  t.acc = acc + o * l.k + (r * l.kw + taps.first) * l.padded_c + c;
+  t.acc = acc + o * l.k + (r * l.kw + taps.first) * l.padded_c + c + taps.skip;
   t.acc_step = l.k;
   t.ahead_lines = static_cast<int>(l.lines_ahead);
   t.ahead = ahead.take(t.images * (t.pixels / kSteps) * l.lines_ahead);
@@ -282,9 +293,17 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   l.width = vectors * kernels.lanes;
   const bool follow = l.g.dilation_w == 1 && l.c == l.width;  // taps, in x and in the sums
   const std::int64_t fit = follow ? kernels.gemm_vectors / vectors : 1;
-  const std::int64_t groups = (l.kw + fit - 1) / fit, together = (l.kw + groups - 1) / groups;
-  l.taps = cut_taps(l, together);
-  const std::int64_t most = kernels.outer_rows[vectors * together];
+  const std::int64_t groups = (l.kw + fit - 1) / fit;
+  std::int64_t together = (l.kw + groups - 1) / groups;
+  std::int64_t wide = together * vectors;  // of a tile
+  // All taps of a row together, where that makes equal tiles of unequal ones.
+  const std::int64_t row = l.kw * vectors;
+  if (l.kw % groups != 0 && row % groups == 0 && row / groups <= kernels.gemm_vectors) {
+    together = l.kw;
+    wide = row / groups;
+  }
+  l.taps = cut_taps(l, together, wide * kernels.lanes, kernels.lanes);
+  const std::int64_t most = kernels.outer_rows[wide];
   const std::int64_t panels = (l.o + most - 1) / most;
   l.height = (l.o + panels - 1) / panels;
   l.padded_c = all * kernels.lanes;
