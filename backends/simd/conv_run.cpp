@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The driver of the convolution panels, forward and data gradient alike: weights packed into
-// panels of output channels once per call, the input cut into strips of rows that stay in L2
-// (copied with zero borders where there is padding, about one copied element per 9 C FMAs of a 3x3
-// convolution), strips shared statically among threads.
+// panels of output channels once per call, the input cut into strips of rows that stay in L2,
+// strips shared statically among threads. Taps of 8 channels and more leave out the pixel at the
+// end of a row that they do not reach. Where that is all that would read padding, as with 3x3
+// kernels, the input is read where it lies, else it is copied with zero borders, which takes 10 %
+// of the time of 16 channels and 1 % of 256.
 #include <algorithm>
 #include <cstring>
 
@@ -15,7 +17,8 @@ namespace {
 // Sums are cut into chunks of so many steps, whose weights stay in L2 while a strip passes: the
 // same on every machine, since it decides the bits.
 constexpr std::int64_t kChunk = 1152;
-// Taps of fewer channels are worth more as one run than without the products of padding.
+// Taps of fewer channels are worth more as one run than without the products of padding and the
+// copy of the input.
 constexpr std::int64_t kEdgeChannels = 8, kManyOutputs = 16;
 
 /// Panels of one group: how its output channels are cut.

@@ -2,7 +2,8 @@
 // Weight gradients of layers with many channels. The vectors of a tile run along the input channels
 // and its rows along the output channels, so that sums lie as dw does, [O][tap][C]; only the pixels
 // that a tap meets inside the image are visited, so that nothing is padded. Of few channels,
-// neighbouring taps are taken together where all of them lie inside; of 1 x 1 layers with more
+// neighbouring taps are taken together where all of them lie inside and cut into equal tiles; of
+// 1 x 1 layers with more
 // outputs than inputs the two change places. Images are taken in
 // strips of some hundred pixels: dy in panels of a tile's rows, x in panels of a tile's columns
 // (where it is wider), both laid for the caches: a stride of a power of two would make all pixels
