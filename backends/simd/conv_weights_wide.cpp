@@ -3,11 +3,10 @@
 // and its rows along the output channels, so that sums lie as dw does, [O][tap][C]; only the pixels
 // that a tap meets inside the image are visited, so that nothing is padded. Of few channels,
 // neighbouring taps are taken together where all of them lie inside and cut into equal tiles; of
-// 1 x 1 layers with more
-// outputs than inputs the two change places. Images are taken in
-// strips of some hundred pixels: dy in panels of a tile's rows, x in panels of a tile's columns
-// (where it is wider), both laid for the caches: a stride of a power of two would make all pixels
-// share a few sets of them.
+// 1 x 1 layers with more outputs than inputs the two change places. Images are taken in strips of
+// some hundred pixels: dy in panels of a tile's rows, x in panels of a tile's columns (where it is
+// wider), both laid for the caches: a stride of a power of two would make all pixels share a few
+// sets of them.
 #include <algorithm>
 #include <cstring>
 #include <utility>
