@@ -2,6 +2,7 @@
 """What the peers of tests/perf/bench share."""
 import os
 import pathlib
+import threading
 import time
 
 REST = 0.002  # seconds of one look
@@ -26,20 +27,22 @@ def repeat(call, seconds):
             return (now - start) / calls
 
 
-def cpu_seconds(pid):
-    """Of a process and its children."""
+def runs(pid):
+    """Whether a thread of a process or of its children, but for the one that asks, runs or waits for a core."""
     try:
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            state = (task / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+            if state == "R" and int(task.name) != threading.get_native_id():
+                return True
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        return time.clock_gettime((~pid << 3) | 2) + sum(cpu_seconds(int(child)) for child in children)  # CPUCLOCK_SCHED
+        return any(runs(int(child)) for child in children)
     except OSError:  # it has ended
-        return 0.0
+        return False
 
 
-def wait_for_rest(cpu, most=1.0):
-    """Until what `cpu` counts stands still: libraries let threads spin after a call, OpenBLAS for 0.1 s."""
-    end, before, quiet = time.perf_counter() + most, cpu(), 0
-    while time.perf_counter() < end and quiet < 2:  # once may mean that it waited for a core
+def wait_for_rest(pid, most=1.0):
+    """Until its threads sleep: libraries let them spin after a call, OpenBLAS for 0.1 s."""
+    end, quiet = time.perf_counter() + most, 0
+    while time.perf_counter() < end and quiet < 2:  # one that yields may look asleep once
         time.sleep(REST)
-        now = cpu()
-        quiet = quiet + 1 if now - before < 0.2 * REST else 0
-        before = now
+        quiet = 0 if runs(pid) else quiet + 1
