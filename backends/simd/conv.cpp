@@ -85,7 +85,7 @@ void Conv::do_forward(const api::ConvForward& args) {
     }
     if (w[3] >= kGatheredChannels) return run_strided(args, context_);
   }
-  ConvWork& k = work_;
+  ConvWork& k = work_.start();
   k.x = args.x.data<float>();
   k.y = args.y.data<float>();
   k.n = x[0], k.h = x[1], k.w = x[2], k.c = x[3];
@@ -104,7 +104,6 @@ void Conv::do_forward(const api::ConvForward& args) {
   k.w_in = 1, k.w_tap = w[3], k.w_out = w[1] * w[2] * w[3], k.w_group = k.group_out * k.w_out;
   k.bias = args.bias.defined() ? args.bias.data<float>() : nullptr;
   k.relu = args.activation == api::Activation::relu;
-  k.phase_count = 0;
   Phase& phase = k.add_phase();
   phase.first_row = phase.first_column = 0;
   phase.rows = y[1];
@@ -154,7 +153,7 @@ void Conv::do_backward_data(const api::ConvBackwardData& args) {
              context_);
     return;
   }
-  ConvWork& k = work_;
+  ConvWork& k = work_.start();
   k.x = args.dy.data<float>();
   k.y = args.dx.data<float>();
   k.n = dy[0], k.h = dy[1], k.w = dy[2], k.c = dy[3];
@@ -168,7 +167,6 @@ void Conv::do_backward_data(const api::ConvBackwardData& args) {
   k.w_in = w[1] * w[2] * w[3], k.w_tap = w[3], k.w_out = 1, k.w_group = k.group_in * k.w_in;
   k.bias = nullptr;
   k.relu = false;
-  k.phase_count = 0;
 
   std::int64_t low_h = 0, low_w = 0, high_h = k.h - 1, high_w = k.w - 1;  // reach into padded dy
   std::vector<AxisTap> rows, columns;

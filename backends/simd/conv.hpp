@@ -54,6 +54,8 @@ struct ConvWork {
   /// Of what the panels read.
   std::int64_t row() const { return (in_place ? w : padded_w()) * pixel(); }
   bool padded() const { return !in_place && lead_h + lead_w + tail_h + tail_w + apart > 0; }
+  /// Nothing is left of the convolution before, but the memory of its phases.
+  ConvWork& start();
   Phase& add_phase();
 };
 

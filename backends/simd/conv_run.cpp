@@ -7,6 +7,7 @@
 // of the time of 16 channels and 1 % of 256.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "backends/simd/conv.hpp"
 #include "backends/simd/parallel.hpp"
@@ -328,6 +329,13 @@ void run_phase(const Prepared& p, const Phase& phase, Strip& strip) {
 }
 
 }  // namespace
+
+ConvWork& ConvWork::start() {
+  std::vector<Phase> kept = std::move(phases);
+  *this = {};
+  phases = std::move(kept);
+  return *this;
+}
 
 Phase& ConvWork::add_phase() {
   if (phase_count == phases.size()) phases.emplace_back();

@@ -183,7 +183,7 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
     if (args.db.defined()) bias_gradient(context_, args.dy, args.db, args.accumulate);
     return;
   }
-  ConvWork& k = work_;
+  ConvWork& k = work_.start();
   k.x = args.x.data<float>();
   k.n = x[0], k.h = x[1], k.w = x[2], k.c = x[3];
   k.lead_h = g.pad_top, k.lead_w = g.pad_left;
@@ -192,8 +192,6 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   k.tail_w = std::max<std::int64_t>(
       0, (dy[2] - 1) * g.stride_w + (dw[2] - 1) * g.dilation_w + 1 - g.pad_left - x[2]);
   k.in_step_h = g.stride_h, k.in_step_w = g.stride_w;
-  k.apart = 0;
-  k.in_place = false;
   k.groups = g.groups;
   k.group_in = dw[3];
 

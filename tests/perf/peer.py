@@ -29,11 +29,15 @@ def repeat(call, seconds):
 
 def runs(pid):
     """Whether a thread of a process or of its children, but for the one that asks, runs or waits for a core."""
+    def state(task):
+        try:
+            return (task / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+        except OSError:  # a thread has ended
+            return ""
     try:
-        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-            state = (task / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
-            if state == "R" and int(task.name) != threading.get_native_id():
-                return True
+        tasks = pathlib.Path(f"/proc/{pid}/task")
+        if any(state(task) == "R" for task in tasks.iterdir() if int(task.name) != threading.get_native_id()):
+            return True
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         return any(runs(int(child)) for child in children)
     except OSError:  # it has ended
@@ -43,6 +47,6 @@ def runs(pid):
 def wait_for_rest(pid, most=1.0):
     """Until its threads sleep: libraries let them spin after a call, OpenBLAS for 0.1 s."""
     end, quiet = time.perf_counter() + most, 0
-    while time.perf_counter() < end and quiet < 2:  # one that yields may look asleep once
+    while time.perf_counter() < end and quiet < 2:  # once may be between two calls
         time.sleep(REST)
         quiet = 0 if runs(pid) else quiet + 1

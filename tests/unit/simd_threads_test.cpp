@@ -3,6 +3,7 @@
 // number of threads (gemm.hpp), and in any batch: shapes that cross cache blocks and end in part of
 // a tile.
 #include <algorithm>
+#include <cstring>
 #include <span>
 #include <utility>
 
@@ -98,6 +99,24 @@ TEST_CASE("Kronecker products of simd do not depend on the number of threads, no
       const std::vector<Tensor> alone = run(std::span(shapes).subspan(i, 1));
       for (std::size_t k = 0; k < alone.size(); ++k) CHECK(same_bits(alone[k], all[4 * i + k]));
     }
+  });
+}
+
+TEST_CASE("a weight gradient does not depend on the convolution before it") {
+  for_each_level([](api::Backend& backend, const std::string& isa) {
+    const Tensor x = waves({5, 9, 9, 24}, 0.37), dy = waves({5, 9, 9, 32}, 0.53);
+    api::ConvGeometry g;
+    std::vector<Tensor> gradients;
+    for (const std::int64_t kernel : {5, 3}) {  // with a copy of the input, and without
+      g.pad_top = g.pad_left = g.pad_bottom = g.pad_right = kernel / 2;
+      const Tensor y = Tensor::zeros(dy.shape(), DType::f32);
+      backend.conv().forward({x, waves({32, kernel, kernel, 24}, 0.71), {}, y, g});
+      g.pad_top = g.pad_left = g.pad_bottom = g.pad_right = 1;
+      gradients.push_back(Tensor::zeros({32, 3, 3, 24}, DType::f64));
+      backend.conv().backward_weights({x, dy, gradients.back(), {}, g});
+    }
+    INFO(isa);
+    CHECK(std::memcmp(gradients[0].raw(), gradients[1].raw(), gradients[0].bytes()) == 0);
   });
 }
 
