@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -48,10 +47,6 @@ struct Batch {
 struct Cursor {
   std::int64_t epoch = 0, batch = 0;  ///< next global batch to deliver
 };
-
-/// First and past-the-last position of `rank` inside a global batch of `size` samples over `ranks`
-/// ranks: contiguous, sizes differ by at most one, in rank order.
-std::pair<std::int64_t, std::int64_t> rank_slice(std::int64_t size, int rank, int ranks);
 
 class Loader {
  public:

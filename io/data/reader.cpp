@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "comm/rank_slice.hpp"
+
 namespace isaribi::data {
 namespace {
 
@@ -47,7 +49,8 @@ void Reader::run(Cursor cursor, Ring& ring) noexcept {
 /// Positions in the epoch that this rank takes of global batch `batch`.
 std::pair<std::int64_t, std::int64_t> Reader::positions(std::int64_t batch) const {
   const std::int64_t begin = batch * plan_.order.batch;
-  const auto [first, last] = rank_slice(plan_.order.batch_size(batch), plan_.rank, plan_.ranks);
+  const auto [first, last] =
+      comm::rank_slice(plan_.order.batch_size(batch), plan_.rank, plan_.ranks);
   return {begin + first, begin + last};
 }
 

@@ -105,10 +105,6 @@ std::int64_t EpochOrder::id(std::int64_t position) const {
   return chunks_(slot) * spec_.chunk + (shuffled - chunk_begin(slot));
 }
 
-std::pair<std::int64_t, std::int64_t> rank_slice(std::int64_t size, int rank, int ranks) {
-  return {size * rank / ranks, size * (rank + 1) / ranks};
-}
-
 std::string order_digest(const DataSettings& settings, std::int64_t samples, std::uint64_t seed,
                          std::int64_t epoch, bool streamed) {
   const OrderSpec spec = OrderSpec::training(settings, samples, seed, streamed);

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "comm/agreement.hpp"
+#include "comm/rank_slice.hpp"
 
 namespace isaribi::data {
 namespace {
@@ -37,7 +38,7 @@ class MemorySource final : public SampleSource {
     std::byte* memory = allocate(image_bytes + label_bytes, log);
     auto* labels =
         label_bytes > 0 ? reinterpret_cast<std::int32_t*>(memory + image_bytes) : nullptr;
-    const auto [begin, end] = window_ ? rank_slice(samples, node_->rank(), node_->size())
+    const auto [begin, end] = window_ ? comm::rank_slice(samples, node_->rank(), node_->size())
                                       : std::pair<std::int64_t, std::int64_t>(0, samples);
     comm::run_together(
         comm, [&, first = begin, last = end] { read_part(dataset, first, last, memory, labels); });

@@ -211,6 +211,20 @@ void ScatterReducer::finish() {
   next_ = 0;
 }
 
+Request start_all_gather_along(OwnerRoute* route, Communicator& comm, core::Tensor mine,
+                               std::span<const std::int64_t> counts, core::Tensor all) {
+  const auto bytes = static_cast<std::int64_t>(all.bytes());
+  if (serving(route, comm) == nullptr || !route->copies(bytes))
+    return comm.start_all_gather_v(std::move(mine), counts, std::move(all));
+  const auto words_of = [](const core::Tensor& t) {
+    return core::Tensor::borrow(t.raw(), {static_cast<std::int64_t>(t.bytes()) / kWord},
+                                DType::i32);
+  };
+  std::vector<std::int64_t> words(counts.begin(), counts.end());
+  for (std::int64_t& n : words) n *= static_cast<std::int64_t>(core::size_of(all.dtype())) / kWord;
+  return route->start_copies(words_of(mine), words, words_of(all));
+}
+
 std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors, OwnerRoute* route) {
   if (comm.size() == 1) return 0;
   std::vector<std::int64_t> bytes(static_cast<std::size_t>(comm.size()), 0);
@@ -222,8 +236,7 @@ std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors, 
     offset.push_back(total);
     total += b;
   }
-  const bool along = serving(route, comm) != nullptr && route->copies(total);
-  const core::Tensor all({total / kWord}, along ? DType::i32 : DType::f32);
+  const core::Tensor all({total / kWord}, DType::i32);
   const auto each = [&](auto&& use) {
     std::vector<std::int64_t> at = offset;
     for (const Owned& o : tensors) {
@@ -240,11 +253,7 @@ std::int64_t share_owned(Communicator& comm, const std::vector<Owned>& tensors, 
   for (const std::int64_t b : bytes) words.push_back(b / kWord);
   const auto mine = static_cast<std::size_t>(comm.rank());
   const core::Tensor part = all.slice(offset[mine] / kWord, {words[mine]});
-  if (along) {
-    route->start_copies(part, words, all).wait();
-  } else {
-    comm.all_gather_v(part, words, all);
-  }
+  start_all_gather_along(route, comm, part, words, all).wait();
   each([&](const Owned& o, std::byte* at) {
     if (o.owner != me) std::memcpy(o.tensor.raw(), at, o.tensor.bytes());
   });

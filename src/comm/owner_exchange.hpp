@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -100,6 +101,11 @@ class ScatterReducer final : public GradientReducer {
   std::vector<Range> ranges_;
   std::size_t next_ = 0;  ///< range of this step
 };
+
+/// As comm.start_all_gather_v, along the route if it serves `comm` and takes as many bytes. f32,
+/// f64 or i32; `all` must outlive the request.
+Request start_all_gather_along(OwnerRoute* route, Communicator& comm, core::Tensor mine,
+                               std::span<const std::int64_t> counts, core::Tensor all);
 
 /// Collective: gives every rank the tensors of their owners (an allgather-v), along the route if it
 /// serves `comm`. @return payload bytes that this rank sent, each counted once per other rank's

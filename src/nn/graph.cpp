@@ -24,6 +24,13 @@ std::optional<core::PhaseTimers::Scope> phase(const Pass& pass, const std::strin
   return std::optional<core::PhaseTimers::Scope>(std::in_place, *pass.timers, name);
 }
 
+// Of what this rank updates.
+core::Shape own_shape(const Parameter& p) {
+  if (!p.shards.any()) return p.shape;
+  const std::int64_t rows = p.shards.end() - p.shards.begin();
+  return p.shape.rank() == 1 ? core::Shape{rows} : core::Shape{rows, p.shape.count() / p.shape[0]};
+}
+
 // Numbers the parameters and gives each its range of the flat gradient: the last layer first.
 std::vector<Parameter*> list_parameters(Plan& plan) {
   std::vector<Parameter*> list;
@@ -34,11 +41,28 @@ std::vector<Parameter*> list_parameters(Plan& plan) {
     }
   }
   for (std::size_t i = plan.nodes.size(); i-- > 0;) {
-    plan.nodes[i].begin = plan.trained;
-    for (const Parameter& p : plan.layers[i]->parameters()) plan.trained += p.shape.count();
-    plan.nodes[i].end = plan.trained;
+    plan.nodes[i].begin = plan.flat;
+    for (const Parameter& p : plan.layers[i]->parameters()) {
+      plan.trained += p.shape.count();
+      if (p.shards.any()) {
+        plan.own += own_shape(p).count();
+      } else {
+        plan.flat += p.shape.count();
+      }
+    }
+    plan.nodes[i].end = plan.flat;
   }
   return list;
+}
+
+// Shards what gains by it, except weights that several layers use.
+void shard(Plan& plan) {
+  if (!plan.options.training || plan.options.sharding.ranks == 1) return;
+  std::vector<int> users(plan.nodes.size(), 0);
+  for (const Node& node : plan.nodes) ++users[static_cast<std::size_t>(node.owner)];
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) {
+    if (users[i] == 1) plan.layers[i]->shard(plan.options.sharding);
+  }
 }
 
 void allocate_values(Plan& plan, const std::vector<Parameter*>& parameters) {
@@ -52,11 +76,15 @@ void allocate_values(Plan& plan, const std::vector<Parameter*>& parameters) {
 }
 
 void allocate_gradients(Plan& plan, core::Tensor& flat) {
-  flat = plan.backend.make({plan.trained}, plan.options.gradient_type);
+  flat = plan.backend.make({plan.flat}, plan.options.gradient_type);
   plan.backend.elementwise().fill({.y = flat, .value = 0.0});
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) {
     std::int64_t offset = plan.nodes[i].begin;
     for (Parameter& p : plan.layers[i]->parameters()) {
+      if (p.shards.any()) {
+        p.gradient = plan.backend.make(own_shape(p), plan.options.gradient_type);
+        continue;
+      }
       p.gradient = flat.slice(offset, p.shape);
       offset += p.shape.count();
     }
@@ -97,6 +125,7 @@ Graph::Graph(const ModelSpec& model, const core::Shape& sample, api::Backend& ba
   plan.sample = sample;
   build(plan, model);
   plan_memory(plan);
+  shard(plan);
   parameters_ = list_parameters(plan);
   if (!options.allocate) return;
   for (const auto& layer : plan.layers) layer->prepare(backend, options.max_batch, options.type);
@@ -234,7 +263,9 @@ Graph::Memory Graph::memory() const {
   memory.activations = static_cast<std::size_t>(plan.activation_elements) * batch * bytes;
   memory.activation_gradients = static_cast<std::size_t>(plan.gradient_elements) * batch * bytes;
   memory.parameters = trained * bytes;
-  if (plan.options.training) memory.gradients = trained * core::size_of(plan.options.gradient_type);
+  if (plan.options.training)
+    memory.gradients =
+        static_cast<std::size_t>(plan.flat + plan.own) * core::size_of(plan.options.gradient_type);
   for (const auto& layer : plan.layers)
     memory.workspaces += layer->workspace_bytes(plan.options.max_batch);
   return memory;

@@ -15,6 +15,7 @@
 #include "nn/curvature.hpp"
 #include "nn/layer.hpp"
 #include "nn/model_spec.hpp"
+#include "nn/sharding.hpp"
 
 namespace isaribi::nn {
 
@@ -27,6 +28,7 @@ struct GraphOptions {
   bool training = true;    ///< false: no gradient memory, and activations share memory
   bool allocate = true;    ///< false: shapes, counts and memory() only, for isaribi plan
   std::uint64_t seed = 0;  ///< keys the initialisation
+  Sharding sharding = {};  ///< of linear layers; as it is: none
 };
 
 struct Plan;  // nn/plan.hpp
@@ -56,7 +58,8 @@ class Graph {
 
   /// All parameters, in the order of the layers; shared ones once.
   std::span<Parameter* const> parameters() const { return parameters_; }
-  /// All gradients: [number of trained scalars], gradient_type.
+  /// All gradients that are to be summed over ranks, which is all but those of sharded parameters:
+  /// [number of scalars], gradient_type.
   const core::Tensor& flat_gradient() const { return flat_gradient_; }
   /// Running statistics and the like, in the order of the layers.
   /// Names: "bn1/running_mean".

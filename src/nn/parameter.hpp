@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/tensor.hpp"
+#include "nn/sharding.hpp"
 
 namespace isaribi::nn {
 
@@ -27,7 +28,14 @@ struct Parameter {
   Initialiser initialiser;
   std::uint32_t id = 0;   ///< position in the graph's list; keys its random initialisation
   core::Tensor value;     ///< f32 (or f64), in the backend's memory
-  core::Tensor gradient;  ///< same shape; a slice of the graph's flat gradient tensor (f32 or f64)
+  core::Tensor gradient;  ///< of own(); a slice of the graph's flat gradient tensor (f32 or f64)
+                          ///< unless sharded
+  Shards shards;          ///< none: ranks sum the gradient and each updates all of the value
+
+  /// What this rank updates: the value, or its rows of it.
+  core::Tensor own() const {
+    return shards.any() ? value.rows(shards.begin(), shards.end()) : value;
+  }
 };
 
 }  // namespace isaribi::nn

@@ -54,7 +54,7 @@ struct Node {
   bool idle = false;         ///< a view, or fused into the layer before
   int owner = -1;            ///< node whose parameters it uses; itself when it has its own
   bool accumulates = false;  ///< a later layer has already written the shared gradient in this pass
-  std::int64_t begin = 0, end = 0;  ///< its range of the flat gradient
+  std::int64_t begin = 0, end = 0;  ///< its range of the flat gradient; empty if it is sharded
   std::vector<GradientAction> actions;
   int dy = -1;                 ///< piece of the gradient arena
   std::vector<int> temporary;  ///< pieces for `write`, `write_here`, `add`
@@ -77,7 +77,8 @@ struct Plan {
   std::vector<Value> values;
   std::vector<Piece> activations, gradients;
   std::int64_t activation_elements = 0, gradient_elements = 0;  ///< per sample
-  std::int64_t trained = 0;                                     ///< scalars
+  std::int64_t trained = 0, flat = 0, own = 0;  ///< scalars: all; of the flat gradient; of rows of
+                                                ///< sharded parameters that this rank owns
   core::Tensor activation_arena, gradient_arena;
   std::int64_t batch = -1;  ///< that the views are for
   std::vector<core::Tensor> parameter_memory;

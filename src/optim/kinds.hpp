@@ -12,10 +12,10 @@ namespace isaribi::optim {
 
 using Parameters = std::span<nn::Parameter* const>;
 
-std::unique_ptr<Optimizer> make_sgd(const OptimizerSettings& settings, Parameters parameters,
-                                    api::Backend& backend);
-std::unique_ptr<Optimizer> make_adamw(const OptimizerSettings& settings, Parameters parameters,
-                                      api::Backend& backend);
+std::unique_ptr<Optimizer> make_sgd(const OptimizerSettings& settings, const Subject& subject,
+                                    api::Backend& backend, comm::Communicator& comm);
+std::unique_ptr<Optimizer> make_adamw(const OptimizerSettings& settings, const Subject& subject,
+                                      api::Backend& backend, comm::Communicator& comm);
 
 /// Descent along the directions of `preconditioner` (preconditioned.cpp).
 std::unique_ptr<Optimizer> make_preconditioned(const OptimizerSettings& settings,
@@ -26,8 +26,10 @@ std::unique_ptr<Optimizer> make_preconditioned(const OptimizerSettings& settings
 /// @throws UsageError for settings that do not go with a preconditioner.
 void check_preconditioned(const OptimizerSettings& settings);
 
-/// Scales all gradients so that their common Euclidean norm is at most `bound`; 0: leaves them.
-void clip_gradients(Parameters parameters, double bound, api::Backend& backend);
+/// Collective where parameters are sharded: scales all gradients so that their common Euclidean
+/// norm is at most `bound`; 0: leaves them.
+void clip_gradients(Parameters parameters, double bound, api::Backend& backend,
+                    comm::Communicator& comm);
 /// weight_decay, or 0 for a parameter that it spares.
 double decay_of(const OptimizerSettings& settings, const nn::Parameter& parameter);
 /// One zeroed tensor like the value of each parameter.

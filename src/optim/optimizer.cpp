@@ -37,11 +37,16 @@ void check(const OptimizerSettings& s) {
 
 }  // namespace
 
-void clip_gradients(Parameters parameters, double bound, api::Backend& backend) {
+void clip_gradients(Parameters parameters, double bound, api::Backend& backend,
+                    comm::Communicator& comm) {
   if (bound == 0.0) return;
-  double sum = 0;
-  for (const nn::Parameter* p : parameters)
-    sum += backend.elementwise().dot(p->gradient, p->gradient);
+  double sum = 0, of_shards = 0;
+  bool sharded = false;
+  for (const nn::Parameter* p : parameters) {
+    sharded = sharded || p->shards.any();
+    (p->shards.any() ? of_shards : sum) += backend.elementwise().dot(p->gradient, p->gradient);
+  }
+  if (sharded) sum += comm.all_reduce(of_shards, comm::ReduceOp::sum);
   const double norm = std::sqrt(sum);
   if (!(norm > bound)) return;
   for (const nn::Parameter* p : parameters) {
@@ -102,8 +107,11 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings,
                                           const KfacSettings& kfac, const Subject& subject,
                                           api::Backend& backend, comm::Communicator& comm) {
   check_optimizer(settings, kfac, subject, comm.size());
-  if (settings.kind == "sgd") return make_sgd(settings, subject.parameters, backend);
-  if (settings.kind == "adamw") return make_adamw(settings, subject.parameters, backend);
+  if (settings.kind == "sgd") return make_sgd(settings, subject, backend, comm);
+  if (settings.kind == "adamw") return make_adamw(settings, subject, backend, comm);
+  for (const nn::Parameter* p : subject.parameters) {
+    if (p->shards.any()) throw core::InternalError(settings.kind + " with sharded weights");
+  }
   const double l2 = settings.decoupled ? 0.0 : settings.weight_decay;
   return make_preconditioned(settings, kfac, subject,
                              std::make_unique<kfac::Kfac>(*second_order_kind(settings.kind), kfac,

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "comm/agreement.hpp"
+#include "comm/rank_slice.hpp"
 #include "io/hdf5/atomic.hpp"
 #include "io/hdf5/file.hpp"
 
@@ -62,7 +63,7 @@ Dump::Dump(const nn::Graph& graph, const Context& context, std::int64_t step) : 
 
 void Dump::add(const data::Batch& batch, const Context& context) {
   const std::int64_t rows = batch.global_size;
-  const std::int64_t first = data::rank_slice(rows, context.comm.rank(), context.comm.size()).first;
+  const std::int64_t first = comm::rank_slice(rows, context.comm.rank(), context.comm.size()).first;
   ids_.push_back(gathered(batch.ids, first, rows, context.comm));
   inputs_.push_back(gathered(batch.images, first, rows, context.comm));
   if (batch.labels.defined()) labels_.push_back(gathered(batch.labels, first, rows, context.comm));

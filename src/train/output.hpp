@@ -19,7 +19,7 @@ namespace isaribi::train {
 class Output {
  public:
   Output(const Config& config, const Context& context, const data::DatasetInfo& train,
-         const nn::Graph& graph, int attempts);
+         const nn::Graph& graph, int attempts);  ///< all but attempts must outlive it
   ~Output();
 
   /// The table, then the header of the lines; cuts metrics.jsonl back to the restored step.
@@ -41,6 +41,7 @@ class Output {
 
   const Config& config_;
   const Context& context_;
+  const nn::Graph& graph_;
   std::int64_t samples_, parameters_, total_steps_ = 0;
   double multiply_adds_ = 0;
   int attempts_;

@@ -8,6 +8,7 @@
 #include "comm/agreement.hpp"
 #include "comm/bucket_reducer.hpp"
 #include "comm/owner_exchange.hpp"
+#include "comm/rank_slice.hpp"
 #include "core/rng.hpp"
 
 namespace isaribi::train {
@@ -102,7 +103,7 @@ void Step::hear_fisher(const nn::Pass& pass) {
 
 void Step::forward_backward(const data::Batch& batch, std::int64_t part, StepSums& sums) {
   const std::int64_t first =
-      data::rank_slice(batch.global_size, context_.comm.rank(), context_.comm.size()).first;
+      comm::rank_slice(batch.global_size, context_.comm.rank(), context_.comm.size()).first;
   for (std::int64_t i = 0; i < batch.ids.count(); ++i) {
     sums.order += order_hash(part, first + i, batch.ids.data<std::int32_t>()[i]);
   }

@@ -91,12 +91,15 @@ data::DataSettings for_evaluation(data::DataSettings d) {
   return d;
 }
 
-nn::GraphOptions graph_options(const Config& config, int ranks) {
+nn::GraphOptions graph_options(const Config& config, const Context& context) {
+  const int ranks = context.comm.size();
+  const bool on_host = context.backend.memory().device() == core::Device{};
   return {
       .max_batch = std::max(largest_slice(config.data.batch / config.train.micro_batches, ranks),
                             largest_slice(config.data.eval_batch, ranks)),
       .gradient_type = core::parse_dtype(config.train.gradient_type),
-      .seed = config.run.seed};
+      .seed = config.run.seed,
+      .sharding = on_host ? sharding_of(config, context.comm.rank(), ranks) : nn::Sharding{}};
 }
 
 /// A data set that the weights trained on `train` can be evaluated on.
@@ -128,17 +131,17 @@ Trainer::Trainer(const Config& config, const Context& context, const RunInputs& 
                    config.run.seed, context.comm, context.log),
       graph_(together(context.comm,
                       [&] {
-                        return std::make_unique<nn::Graph>(
-                            with_outputs(config.model, train_info_), train_info_.sample,
-                            context.backend, graph_options(config, context.comm.size()));
+                        return std::make_unique<nn::Graph>(with_outputs(config.model, train_info_),
+                                                           train_info_.sample, context.backend,
+                                                           graph_options(config, context));
                       })),
-      objective_(together(
-          context.comm,
-          [&] {
-            return Objective(config.train, config.data, graph_->output_sample_shape(),
-                             train_info_.sample, train_info_.classes, core::DType::f32,
-                             graph_options(config, context.comm.size()).max_batch, context.backend);
-          })),
+      objective_(together(context.comm,
+                          [&] {
+                            return Objective(
+                                config.train, config.data, graph_->output_sample_shape(),
+                                train_info_.sample, train_info_.classes, core::DType::f32,
+                                graph_options(config, context).max_batch, context.backend);
+                          })),
       feed_(context.backend),
       curved_(graph_->curved_layers()),
       optimizer_(optim::make_optimizer(
@@ -296,6 +299,16 @@ Outcome Trainer::run() {
 }
 
 }  // namespace
+
+nn::Sharding sharding_of(const Config& config, int rank, int ranks) {
+  if (config.comm.shards == "off" || optim::uses_owners(config.optimizer)) return {};
+  const std::string& wire =
+      config.comm.wire == "same" ? config.train.gradient_type : config.comm.wire;
+  return {.rank = rank,
+          .ranks = ranks,
+          .batch = config.data.batch / config.train.micro_batches,
+          .gradient_bytes = static_cast<std::int64_t>(core::size_of(core::parse_dtype(wire)))};
+}
 
 Outcome run(const Config& config, const Context& context, const RunInputs& inputs) {
   const data::DatasetInfo train = together(context.comm, [&] {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "comm/rank_slice.hpp"
 #include "comm/runtime.hpp"
 #include "core/error.hpp"
 #include "io/data/loader.hpp"
@@ -54,7 +55,7 @@ void same_batches(Communicator& world, std::int64_t batch_size, std::int64_t pre
       const Batch *part = mine.next(), *whole = alone.next();
       expect_equal(part->epoch, epoch, "epoch");
       expect_equal(part->global_size, whole->global_size, "global size");
-      const auto [first, last] = rank_slice(part->global_size, world.rank(), world.size());
+      const auto [first, last] = comm::rank_slice(part->global_size, world.rank(), world.size());
       expect_equal(part->images.shape()[0], last - first, "slice");
       const core::Tensor wanted = whole->images.rows(first, last);
       expect(std::memcmp(part->images.raw(), wanted.raw(), wanted.bytes()) == 0, "images");

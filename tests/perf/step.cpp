@@ -46,6 +46,7 @@ Step::Step(const std::string& model, std::int64_t batch, api::Backend& backend,
       autoencoder_(model == "autoencoder") {
   nn::GraphOptions options;
   options.max_batch = batch_;
+  options.sharding = {.rank = comm.rank(), .ranks = comm.size(), .batch = batch};
   const core::Shape sample{28, 28, 1};
   graph_ = std::make_unique<nn::Graph>(model_spec(model), sample, backend, options);
   optim::OptimizerSettings settings;

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "catch.hpp"
+#include "comm/rank_slice.hpp"
 #include "comm/runtime.hpp"
 #include "core/error.hpp"
 #include "io/data/dataset.hpp"
@@ -134,7 +135,7 @@ TEST_CASE("slices of a batch are contiguous, complete and even") {
     for (const int ranks : {1, 2, 3, 4, 7}) {
       std::int64_t at = 0;
       for (int r = 0; r < ranks; ++r) {
-        const auto [begin, end] = rank_slice(size, r, ranks);
+        const auto [begin, end] = comm::rank_slice(size, r, ranks);
         CHECK(begin == at);
         CHECK(end - begin >= size / ranks);
         CHECK(end - begin <= size / ranks + 1);

@@ -14,8 +14,10 @@
 #include "app/verbs/plan_kfac.hpp"
 #include "app/verbs/verbs.hpp"
 #include "comm/allreduce/plan_choice.hpp"
+#include "comm/rank_slice.hpp"
 #include "nn/graph.hpp"
 #include "optim/optimizer.hpp"
+#include "train/trainer.hpp"
 
 namespace isaribi::app {
 namespace {
@@ -65,18 +67,44 @@ void layer_table(const nn::Graph& graph, core::Log& log) {
            graph.parameter_count(), multiply_adds);
 }
 
-/// f32 scalars of optimizer and averages per parameter.
-int extra_copies(const train::Config& config) {
-  int copies = config.optimizer.kind == "adamw" ? 2 : config.optimizer.momentum > 0 ? 1 : 0;
-  return config.average.kind == "none" ? copies : copies + 1;
+/// f32 scalars that the optimizer keeps per parameter.
+int moments(const train::Config& config) {
+  return config.optimizer.kind == "adamw" ? 2 : config.optimizer.momentum > 0 ? 1 : 0;
+}
+int averages(const train::Config& config) {
+  return config.average.kind == "none" ? 0 : 1;
+}
+
+/// What is sharded of the parameters.
+struct ShardCounts {
+  double all = 0, own = 0;  ///< scalars of sharded parameters; of those that a rank owns
+  double factors = 0;       ///< scalars that their gradients are made of, of the whole batch
+  int weights = 0;
+};
+
+ShardCounts count_shards(const nn::Graph& graph, std::int64_t batch) {
+  ShardCounts counts;
+  for (const nn::Parameter* p : graph.parameters()) {
+    if (!p->shards.any()) continue;
+    const auto rows = static_cast<double>(p->shards.rows(0));
+    const auto columns = static_cast<double>(p->shape.count() / p->shape[0]);
+    counts.all += static_cast<double>(p->shape.count());
+    counts.own += rows * columns;
+    if (p->role != nn::Role::weight) continue;
+    ++counts.weights;
+    counts.factors += static_cast<double>(batch) * (columns + rows);
+  }
+  return counts;
 }
 
 void memory_table(const nn::Graph& graph, const train::Config& config,
                   const data::DatasetInfo& info, std::int64_t slice, core::Log& log) {
   const nn::Graph::Memory m = graph.memory();
   const double parameters = 4.0 * static_cast<double>(graph.parameter_count());
-  const double state = extra_copies(config) * parameters;
-  const double residual = config.comm.error_feedback ? parameters : 0;
+  const ShardCounts shards = count_shards(graph, 0);
+  const double own = parameters - 4 * (shards.all - shards.own);
+  const double state = moments(config) * own + averages(config) * parameters;
+  const double residual = config.comm.error_feedback ? parameters - 4 * shards.all : 0;
   const double batches = static_cast<double>(config.data.prefetch + 1) *
                          static_cast<double>(slice) * static_cast<double>(info.sample.count()) * 4;
   const double total = static_cast<double>(m.activations + m.activation_gradients + m.parameters +
@@ -106,7 +134,8 @@ void memory_table(const nn::Graph& graph, const train::Config& config,
 void traffic_table(const nn::Graph& graph, const train::Config& config, const PlanOptions& options,
                    core::Log& log) {
   const double width = config.train.gradient_type == "f64" ? 8 : 4;
-  const double gradient = width * static_cast<double>(graph.parameter_count());
+  const ShardCounts shards = count_shards(graph, config.data.batch / config.train.micro_batches);
+  const double gradient = width * (static_cast<double>(graph.parameter_count()) - shards.all);
   const double n = static_cast<double>(options.ranks);
   const double wire = 2 * (n - 1) / n * gradient;
   const double bucket = static_cast<double>(config.comm.bucket_kb) * 1024;
@@ -118,6 +147,13 @@ void traffic_table(const nn::Graph& graph, const train::Config& config, const Pl
            config.train.gradient_type, buckets);
   log.info("  {:<24} {:>12}  2 (n - 1) / n of it, the least any allreduce can do",
            "sent by each rank", bytes_text(options.ranks == 1 ? 0 : wire));
+  if (shards.weights > 0) {
+    const auto micro = static_cast<double>(config.train.micro_batches);
+    log.info("  {:<24} {:>12}  (n - 1) / n of what the gradients of {} weight(s) are made of",
+             "shards, sent", bytes_text((n - 1) / n * 4 * micro * shards.factors), shards.weights);
+    log.info("  {:<24} {:>12}  (n - 1) / n of their {:.0f} scalars, updated (comm/shards)", "",
+             bytes_text((n - 1) / n * 4 * shards.all), shards.all);
+  }
   double channels = 0;  // of all batch norm layers
   for (const nn::Parameter* p : graph.parameters()) {
     if (p->role == nn::Role::norm_scale) channels += static_cast<double>(p->shape.count());
@@ -127,7 +163,7 @@ void traffic_table(const nn::Graph& graph, const train::Config& config, const Pl
              "batch norm", bytes_text(channels * 2 * 2 * 8));
   const double parameters = 4.0 * static_cast<double>(graph.parameter_count());
   log.info("\ncheckpoint                 {:>12}  weights, optimizer, averages, statistics",
-           bytes_text((1 + extra_copies(config)) * parameters + channels * 2 * 4));
+           bytes_text((1 + moments(config) + averages(config)) * parameters + channels * 2 * 4));
 }
 
 void schedule_table(const train::Config& config, const data::DatasetInfo& info,
@@ -148,7 +184,7 @@ void schedule_table(const train::Config& config, const data::DatasetInfo& info,
   const std::int64_t shown = std::min<std::int64_t>(options.ranks, 4);
   for (std::int64_t r = 0; r < shown; ++r) {
     const auto [begin, end] =
-        data::rank_slice(micro, static_cast<int>(r), static_cast<int>(options.ranks));
+        comm::rank_slice(micro, static_cast<int>(r), static_cast<int>(options.ranks));
     log.info("  rank {:<6} samples {} to {} of each batch", r, begin, end - 1);
   }
   if (shown < options.ranks) log.info("  ... and so on to rank {}", options.ranks - 1);
@@ -186,10 +222,12 @@ core::ExitCode plan_verb(const PlanOptions& options, Session& session) {
   const std::int64_t micro = config.data.batch / config.train.micro_batches;
   const std::int64_t slice =
       (std::max(micro, config.data.eval_batch) + options.ranks - 1) / options.ranks;
-  const nn::Graph graph(model, info.sample, *backend,
-                        {.max_batch = slice,
-                         .gradient_type = core::parse_dtype(config.train.gradient_type),
-                         .allocate = false});
+  const nn::Graph graph(
+      model, info.sample, *backend,
+      {.max_batch = slice,
+       .gradient_type = core::parse_dtype(config.train.gradient_type),
+       .allocate = false,
+       .sharding = train::sharding_of(config, 0, static_cast<int>(options.ranks))});
   check_optimizer(config, graph, static_cast<int>(options.ranks));
   layer_table(graph, session.log);
   memory_table(graph, config, info, slice, session.log);
@@ -203,10 +241,11 @@ core::ExitCode plan_verb(const PlanOptions& options, Session& session) {
   schedule_table(config, info, options, session.log);
   if (!options.topology.empty()) {
     session.log.info("");
-    allreduce_table(read_machine_file(options.topology), static_cast<int>(options.ranks),
-                    graph.parameter_count() * static_cast<std::int64_t>(core::size_of(
-                                                  core::parse_dtype(config.train.gradient_type))),
-                    options.shown, session.log);
+    allreduce_table(
+        read_machine_file(options.topology), static_cast<int>(options.ranks),
+        (graph.parameter_count() - static_cast<std::int64_t>(count_shards(graph, 0).all)) *
+            static_cast<std::int64_t>(core::size_of(core::parse_dtype(config.train.gradient_type))),
+        options.shown, session.log);
   }
   return core::ExitCode::ok;
 }

@@ -5,6 +5,7 @@
 
 #include "nn/initialise.hpp"
 #include "nn/layers/layers.hpp"
+#include "nn/layers/sufficient_factors.hpp"
 #include "nn/layers/weights.hpp"
 
 namespace isaribi::nn::layers {
@@ -39,14 +40,34 @@ class Linear final : public WeightedLayer {
                 const core::Tensor& dy, std::span<const core::Tensor> dx,
                 bool accumulate) override {
     begin_backward(pass, flat(x[0]), y, dy);
-    if (pass.parameter_gradients)
-      pass.backend->linear().backward_weights({.x = flat(x[0]),
-                                               .dy = dy,
-                                               .dw = weight().gradient,
-                                               .db = bias_gradient(),
-                                               .accumulate = accumulate});
+    const bool sharded = pass.parameter_gradients && weight().shards.any();
+    if (sharded) factors_.start(pass, flat(x[0]), dy);  // under way beside backward_data
     if (dx[0].defined())
       pass.backend->linear().backward_data({.dy = dy, .w = weight().value, .dx = flat(dx[0])});
+    if (!pass.parameter_gradients) return;
+    const SufficientFactors::Factors of =
+        sharded ? factors_.finish() : SufficientFactors::Factors{flat(x[0]), dy};
+    pass.backend->linear().backward_weights({.x = of.x,
+                                             .dy = of.dy,
+                                             .dw = weight().gradient,
+                                             .db = bias_gradient(),
+                                             .accumulate = accumulate});
+  }
+
+  void shard(const Sharding& sharding) override {
+    if (!sharding.pays(inputs_, outputs_)) return;
+    sharding_ = sharding;
+    for (Parameter& p : parameters()) p.shards = sharding.of(outputs_);
+  }
+
+  void prepare(api::Backend& backend, std::int64_t, core::DType type) override {
+    if (weight().shards.any()) factors_.prepare(backend, sharding_, inputs_, outputs_, type);
+  }
+
+  std::size_t workspace_bytes(std::int64_t) const override {
+    if (!weight().shards.any()) return 0;
+    return static_cast<std::size_t>(SufficientFactors::elements(sharding_, inputs_, outputs_)) *
+           sizeof(float);
   }
 
   std::optional<Curvature> curvature() override { return affine(1, 1); }
@@ -61,6 +82,8 @@ class Linear final : public WeightedLayer {
   std::int64_t inputs_ = 0, outputs_;
   bool bias_like_weight_;
   std::string start_;
+  Sharding sharding_;
+  SufficientFactors factors_;  // of a sharded weight
 };
 
 }  // namespace

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#include "nn/layers/sufficient_factors.hpp"
+
+#include "comm/rank_slice.hpp"
+
+namespace isaribi::nn::layers {
+namespace {
+
+/// Of this rank and of the one with the most: samples, rows.
+std::int64_t own(std::int64_t size, const Sharding& s) {
+  const auto [begin, end] = comm::rank_slice(size, s.rank, s.ranks);
+  return end - begin;
+}
+std::int64_t most(std::int64_t size, int ranks) {
+  return (size + ranks - 1) / ranks;
+}
+
+core::Tensor as_bytes(const core::Tensor& t) {
+  return core::Tensor::borrow(t.raw(), {static_cast<std::int64_t>(t.bytes())}, core::DType::u8);
+}
+
+}  // namespace
+
+std::int64_t SufficientFactors::elements(const Sharding& sharding, std::int64_t inputs,
+                                         std::int64_t outputs) {
+  return sharding.batch * (inputs + own(outputs, sharding)) +
+         most(sharding.batch, sharding.ranks) * outputs;
+}
+
+void SufficientFactors::prepare(api::Backend& backend, const Sharding& sharding,
+                                std::int64_t inputs, std::int64_t outputs, core::DType type) {
+  shards_ = sharding.of(outputs);
+  x_ = backend.make({sharding.batch, inputs}, type);
+  dy_ = backend.make({sharding.batch, own(outputs, sharding)}, type);
+  send_ = backend.make({most(sharding.batch, sharding.ranks), outputs}, type);
+}
+
+void SufficientFactors::start(const Pass& pass, const core::Tensor& x, const core::Tensor& dy) {
+  const int ranks = static_cast<int>(shards_.cuts.size()) - 1;
+  const std::int64_t n = x.shape()[0], rows = dy_.shape()[1], inputs = x_.shape()[1];
+  if (pass.comm == nullptr || pass.comm->size() != ranks || pass.comm->rank() != shards_.rank ||
+      pass.global_batch > x_.shape()[0])
+    throw core::InternalError("a pass that does not fit the shards of its graph");
+  const auto width = static_cast<std::int64_t>(core::size_of(dy.dtype()));
+  std::vector<std::int64_t> elements, send_bytes, receive_bytes;
+  std::vector<core::Tensor> columns;  // of dy, by their owners
+  std::int64_t at = 0;
+  for (int r = 0; r < ranks; ++r) {
+    const auto [begin, end] = comm::rank_slice(pass.global_batch, r, ranks);
+    elements.push_back((end - begin) * inputs);
+    receive_bytes.push_back((end - begin) * rows * width);
+    columns.push_back(send_.slice(at, {n, shards_.rows(r)}));
+    send_bytes.push_back(n * shards_.rows(r) * width);
+    at += n * shards_.rows(r);
+  }
+  current_ = {x_.rows(0, pass.global_batch), dy_.rows(0, pass.global_batch)};
+  x_request_ = pass.comm->start_all_gather_v(x, elements, current_.x);
+  pass.backend->elementwise().split({.x = dy, .parts = columns});
+  pass.backend->synchronize();
+  dy_request_ = pass.comm->start_all_to_all_v(as_bytes(send_.slice(0, {n, dy.shape()[1]})),
+                                              send_bytes, as_bytes(current_.dy), receive_bytes);
+}
+
+SufficientFactors::Factors SufficientFactors::finish() {
+  x_request_.wait();
+  dy_request_.wait();
+  return current_;
+}
+
+}  // namespace isaribi::nn::layers

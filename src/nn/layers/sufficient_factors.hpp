@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// What the gradient of a sharded weight is made of: dW = dy^T x over the samples of all ranks.
+// Ranks exchange x and dy instead of gradients ("sufficient factors": Xie et al., UAI 2016; with
+// each rank updating its part only: ZeRO, Rajbhandari et al., SC 2020), N (inputs + outputs / P)
+// numbers. A rank then sums its rows as if it were alone with the whole batch: the same bits for
+// every number of ranks.
+#pragma once
+
+#include "backends/api/backend.hpp"
+#include "comm/communicator.hpp"
+#include "nn/layer.hpp"
+#include "nn/sharding.hpp"
+
+namespace isaribi::nn::layers {
+
+class SufficientFactors {
+ public:
+  /// Elements that prepare() allocates.
+  static std::int64_t elements(const Sharding& sharding, std::int64_t inputs, std::int64_t outputs);
+  void prepare(api::Backend& backend, const Sharding& sharding, std::int64_t inputs,
+               std::int64_t outputs, core::DType type);
+
+  /// Collective over pass.comm, host memory. Neither tensor may change until finish().
+  /// @param x [n, inputs], dy [n, outputs] of this rank's samples
+  void start(const Pass& pass, const core::Tensor& x, const core::Tensor& dy);
+  struct Factors {
+    core::Tensor x;   ///< [N, inputs] of all ranks, in their order
+    core::Tensor dy;  ///< [N, rows of this rank]
+  };
+  /// Valid until the next start().
+  Factors finish();
+
+ private:
+  Shards shards_;
+  core::Tensor x_, dy_, send_;  // for the largest batch
+  Factors current_;
+  comm::Request x_request_, dy_request_;
+};
+
+}  // namespace isaribi::nn::layers
