@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "comm/allreduce/tuned_route.hpp"
 #include "comm/owner_exchange.hpp"
 #include "comm/reduction_plan.hpp"
 #include "harness.hpp"
+#include "routes.hpp"
 
 using namespace isaribi;
 using namespace isaribi::mpi_test;
@@ -55,17 +55,6 @@ void sums_arrive(Communicator& world, core::DType wire, std::size_t bucket,
   expect_equal(reducer.bytes_sent(), width * (total - mine), "bytes of this rank");
   expect_equal(world.all_reduce(reducer.bytes_sent(), comm::ReduceOp::sum),
                width * total * (world.size() - 1), "bytes of all ranks: n (P - 1)");
-}
-
-/// Of one plan for every size.
-comm::TunedRoute route_of(Communicator& world, const std::string& plan) {
-  const comm::Tuning tuning{"", "", "", {{0, comm::parse_plan(plan), 0, 0}}};
-  return {world, comm::RankOrder::flat(world.size()), tuning};
-}
-
-/// Two levels of all ranks.
-std::string levels(const Communicator& world, const std::string& exchange) {
-  return exchange + "2-" + exchange + std::to_string((world.size() + 1) / 2);
 }
 
 void reduce_by(Communicator& world, comm::OwnerRoute* route) {

@@ -3,6 +3,7 @@
 // number of threads (gemm.hpp), and in any batch: shapes that cross cache blocks and end in part of
 // a tile.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -42,7 +43,8 @@ TEST_CASE("a sample has the same bits in a batch of any size") {
   // Few rows are multiplied in other ways than many; sums of up to 64 terms, too. Ranks that share
   // a batch rely on it.
   constexpr std::int64_t kMost = 70;
-  const std::pair<std::int64_t, std::int64_t> shapes[] = {{1300, 130}, {40, 300}, {600, 2048}};
+  const std::pair<std::int64_t, std::int64_t> shapes[] = {{1300, 130}, {40, 300}, {600, 2048},
+                                                          {40, 48},    {48, 37},  {37, 5}};
   for_each_level([&](api::Backend& backend, const std::string&) {
     for (const auto& [in, out] : shapes) {
       const Tensor x = waves({kMost, in}, 0.37), dy = waves({kMost, out}, 0.53);
@@ -59,8 +61,87 @@ TEST_CASE("a sample has the same bits in a batch of any size") {
       const auto [all_y, all_dx] = run(kMost);
       for (const std::int64_t n : {1, 2, 3, 4, 5, 6, 7, 12, 13, 16, 19, 33}) {
         const auto [y, dx] = run(n);
+        INFO(in << " " << out << " n " << n);
         CHECK(std::equal(y.data<float>(), y.data<float>() + n * out, all_y.data<float>()));
         CHECK(std::equal(dx.data<float>(), dx.data<float>() + n * in, all_dx.data<float>()));
+      }
+    }
+  });
+}
+
+TEST_CASE("the weight gradient of some outputs has the bits of all outputs") {
+  // Ranks that share a weight rely on it.
+  for_each_level([&](api::Backend& backend, const std::string&) {
+    for (const auto& [n, in, out] : {std::array<std::int64_t, 3>{11, 40, 48},
+                                     {11, 48, 37},
+                                     {11, 37, 5},
+                                     {70, 300, 130},
+                                     {96, 1300, 64}}) {
+      const Tensor x = waves({n, in}, 0.37), dy = waves({n, out}, 0.53);
+      const auto run = [&](std::int64_t begin, std::int64_t end, DType type) {
+        const Tensor some({n, end - begin}, DType::f32);
+        for (std::int64_t i = 0; i < n; ++i)
+          std::copy_n(dy.data<float>() + i * out + begin, end - begin,
+                      some.data<float>() + i * (end - begin));
+        const Tensor dw({end - begin, in}, type), db({end - begin}, type);
+        backend.linear().backward_weights({.x = x, .dy = some, .dw = dw, .db = db});
+        return std::pair{dw, db};
+      };
+      for (const DType type : {DType::f64, DType::f32}) {
+        const auto [all, all_b] = run(0, out, type);
+        for (const std::int64_t ranks : {2, 3, 5}) {
+          for (std::int64_t r = 0; r < ranks; ++r) {
+            const std::int64_t begin = out * r / ranks, end = out * (r + 1) / ranks;
+            const auto [dw, db] = run(begin, end, type);
+            INFO(n << " x " << in << " x " << out << ", outputs " << begin << " to " << end);
+            CHECK(same_bits(dw, all.rows(begin, end)));
+            CHECK(same_bits(db, all_b.rows(begin, end)));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("an update has the same bits wherever an element stands") {
+  // Ranks that share a weight update its rows.
+  for_each_level([&](api::Backend& backend, const std::string&) {
+    constexpr std::int64_t n = 77;
+    for (const DType type : {DType::f32, DType::f64}) {
+      const Tensor gradient({n}, type);
+      backend.elementwise().axpby(
+          {.alpha = 1.0, .x = waves({n}, 0.37), .beta = 0.0, .y = gradient});
+      const auto run = [&](std::int64_t begin, std::int64_t end) {
+        std::vector<Tensor> results;
+        for (const double phase : {0.53, 0.71, 0.29, 0.31, 0.11}) {
+          const Tensor all = waves({n}, phase), some({end - begin}, DType::f32);
+          for (std::int64_t i = begin; i < end; ++i)
+            some.data<float>()[i - begin] = std::abs(all.data<float>()[i]);
+          results.push_back(some);
+        }
+        const Tensor g = gradient.rows(begin, end);
+        backend.update().sgd({.w = results[0],
+                              .gradient = g,
+                              .velocity = results[1],
+                              .lr = 0.1,
+                              .momentum = 0.9,
+                              .l2 = 0.01,
+                              .nesterov = true});
+        backend.update().adam({.w = results[2],
+                               .gradient = g,
+                               .m = results[3],
+                               .v = results[4],
+                               .lr = 0.1,
+                               .decay = 0.01,
+                               .step = 3});
+        return results;
+      };
+      const std::vector<Tensor> all = run(0, n);
+      for (const auto& [begin, end] :
+           {std::pair<std::int64_t, std::int64_t>{0, 5}, {3, 77}, {20, 41}}) {
+        const std::vector<Tensor> some = run(begin, end);
+        for (std::size_t k = 0; k < all.size(); ++k)
+          CHECK(same_bits(some[k], all[k].rows(begin, end)));
       }
     }
   });

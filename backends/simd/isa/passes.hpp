@@ -254,9 +254,17 @@ void dot_columns(const float* a, ptrdiff_t a_row, const float* b, ptrdiff_t b_ro
   }
 }
 
-/// kLanes gradient elements from either type.
+/// kLanes gradient elements from either type, or the first n.
 inline vf gradient(const float* g32, const double* g64, ptrdiff_t i) {
   return g32 ? v_load(g32 + i) : v_from_doubles(g64 + i);
+}
+inline vf gradient(const float* g32, const double* g64, ptrdiff_t i, ptrdiff_t /*n*/, Whole) {
+  return gradient(g32, g64, i);
+}
+inline vf gradient(const float* g32, const double* g64, ptrdiff_t i, ptrdiff_t n, Part) {
+  float first[kLanes] = {};
+  for (ptrdiff_t k = 0; k < n; ++k) first[k] = g32 ? g32[i + k] : static_cast<float>(g64[i + k]);
+  return v_load(first);
 }
 
 void narrow_add(const float* g32, const double* g64, float scale, const float* addend, float* y,
@@ -302,57 +310,37 @@ void axpby_in_double(double alpha, const X* x, double beta, Y* y, ptrdiff_t n) {
   }
 }
 
+// An element has the same bits wherever it stands, since a rank may update a part of a parameter.
 void sgd(const Sgd& a) {
   const vf lr = v_set(-a.lr), momentum = v_set(a.momentum), l2 = v_set(a.l2), keep = v_set(a.keep),
            scale = v_set(a.scale);
-  ptrdiff_t i = 0;
-  for (; i + kLanes <= a.n; i += kLanes) {
-    const vf w = v_load(a.w + i);
-    const vf g = v_fma(l2, w, v_mul(scale, gradient(a.g32, a.g64, i)));
+  each(a.n, [&](ptrdiff_t i, auto lanes) {
+    const vf w = get(a.w + i, lanes);
+    const vf g = v_fma(l2, w, v_mul(scale, gradient(a.g32, a.g64, i, a.n - i, lanes)));
     vf u = g;
     if (a.velocity) {
-      const vf v = v_fma(momentum, v_load(a.velocity + i), g);
-      v_store(a.velocity + i, v);
+      const vf v = v_fma(momentum, get(a.velocity + i, lanes), g);
+      put(a.velocity + i, v, lanes);
       u = a.nesterov ? v_fma(momentum, v, g) : v;
     }
-    v_store(a.w + i, v_fma(lr, u, v_mul(keep, w)));
-  }
-  for (; i < a.n; ++i) {
-    const float g = a.scale * (a.g32 ? a.g32[i] : static_cast<float>(a.g64[i])) + a.l2 * a.w[i];
-    float u = g;
-    if (a.velocity) {
-      const float v = a.momentum * a.velocity[i] + g;
-      a.velocity[i] = v;
-      u = a.nesterov ? g + a.momentum * v : v;
-    }
-    a.w[i] = a.keep * a.w[i] - a.lr * u;
-  }
+    put(a.w + i, v_fma(lr, u, v_mul(keep, w)), lanes);
+  });
 }
 
 void adam(const Adam& a) {
   const vf b1 = v_set(a.beta1), b2 = v_set(a.beta2), c1 = v_set(a.rest1), c2 = v_set(a.rest2),
            lr = v_set(-a.lr), l2 = v_set(a.l2), keep = v_set(a.keep), epsilon = v_set(a.epsilon),
            k1 = v_set(a.correct1), k2 = v_set(a.correct2);
-  ptrdiff_t i = 0;
-  for (; i + kLanes <= a.n; i += kLanes) {
-    const vf w = v_load(a.w + i);
-    const vf g = v_fma(l2, w, gradient(a.g32, a.g64, i));
-    const vf m = v_fma(b1, v_load(a.m + i), v_mul(c1, g));
-    const vf v = v_fma(b2, v_load(a.v + i), v_mul(c2, v_mul(g, g)));
-    v_store(a.m + i, m);
-    v_store(a.v + i, v);
+  each(a.n, [&](ptrdiff_t i, auto lanes) {
+    const vf w = get(a.w + i, lanes);
+    const vf g = v_fma(l2, w, gradient(a.g32, a.g64, i, a.n - i, lanes));
+    const vf m = v_fma(b1, get(a.m + i, lanes), v_mul(c1, g));
+    const vf v = v_fma(b2, get(a.v + i, lanes), v_mul(c2, v_mul(g, g)));
+    put(a.m + i, m, lanes);
+    put(a.v + i, v, lanes);
     const vf u = v_div(v_mul(m, k1), v_add(v_sqrt(v_mul(v, k2)), epsilon));
-    v_store(a.w + i, v_fma(lr, u, v_mul(keep, w)));
-  }
-  for (; i < a.n; ++i) {
-    const float g = (a.g32 ? a.g32[i] : static_cast<float>(a.g64[i])) + a.l2 * a.w[i];
-    const float m = a.beta1 * a.m[i] + a.rest1 * g;
-    const float v = a.beta2 * a.v[i] + a.rest2 * g * g;
-    a.m[i] = m;
-    a.v[i] = v;
-    const float u = m * a.correct1 / (__builtin_sqrtf(v * a.correct2) + a.epsilon);
-    a.w[i] = a.keep * a.w[i] - a.lr * u;
-  }
+    put(a.w + i, v_fma(lr, u, v_mul(keep, w)), lanes);
+  });
 }
 
 }  // namespace

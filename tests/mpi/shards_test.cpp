@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+// Sharded weights: on however many ranks, the bits of one rank that has all samples.
+#include <cstring>
+
+#include "backends/api/registry.hpp"
+#include "backends/reference/register.hpp"
+#include "backends/simd/register.hpp"
+#include "comm/rank_slice.hpp"
+#include "comm/serial_communicator.hpp"
+#include "core/rng.hpp"
+#include "harness.hpp"
+#include "nn/graph.hpp"
+#include "optim/optimizer.hpp"
+#include "routes.hpp"
+
+using namespace isaribi;
+using namespace isaribi::mpi_test;
+using comm::Communicator;
+
+namespace {
+
+constexpr std::int64_t kInputs = 40, kOutputs = 5;
+
+nn::ModelSpec model(bool bias) {
+  nn::ModelSpec spec;
+  for (const std::int64_t features : {std::int64_t{48}, std::int64_t{37}, kOutputs}) {
+    if (!spec.layers.empty()) {
+      nn::LayerSpec relu;
+      relu.kind = "relu";
+      spec.layers.push_back(relu);
+    }
+    nn::LayerSpec linear;
+    linear.kind = "linear";
+    linear.numbers["features"] = static_cast<double>(features);
+    linear.numbers["bias"] = bias ? 1 : 0;
+    spec.layers.push_back(linear);
+  }
+  return spec;
+}
+
+std::unique_ptr<api::Backend> backend_of(const std::string& name) {
+  core::Log log(1);
+  api::Registry registry;
+  reference::register_backend(registry);
+  simd::register_backend(registry);
+  return registry.create(name, {}, log);
+}
+
+/// What one run is told.
+struct Setup {
+  std::string backend = "simd";
+  bool bias = true;
+  std::int64_t batch = 11;
+  int parts = 1;  ///< micro-batches
+  optim::OptimizerSettings optimizer = {};
+  comm::OwnerRoute* route = nullptr;
+};
+
+/// A network on some ranks, with every weight in shards where there are several.
+class Net {
+ public:
+  Net(const Setup& setup, Communicator& comm)
+      : setup_(setup), comm_(comm), backend_(backend_of(setup.backend)) {
+    graph_ = std::make_unique<nn::Graph>(
+        model(setup.bias), core::Shape{kInputs}, *backend_,
+        nn::GraphOptions{.max_batch = setup.batch,
+                         .seed = 3,
+                         .sharding = {.rank = comm.rank(),
+                                      .ranks = comm.size(),
+                                      .batch = setup.batch,
+                                      .gradient_bytes = 1 << 20,  // whatever shards cost
+                                      .smallest = 1,
+                                      .rows = 1}});
+    optimizer_ = optim::make_optimizer(setup.optimizer, {},
+                                       {.parameters = graph_->parameters(), .route = setup.route},
+                                       *backend_, comm_);
+  }
+
+  nn::Graph& graph() { return *graph_; }
+  optim::Optimizer& optimizer() { return *optimizer_; }
+
+  /// Step `step` on samples that depend on it; `batch` of all ranks.
+  void run(int step, std::int64_t batch) {
+    const auto [begin, end] = comm::rank_slice(batch, comm_.rank(), comm_.size());
+    for (int part = 0; part < setup_.parts; ++part) {
+      const core::Philox key(step, core::Purpose::test, static_cast<std::uint64_t>(part));
+      const auto drawn = [&](std::int64_t width, std::uint64_t stream) {
+        core::Tensor t({end - begin, width}, core::DType::f32);
+        for (std::int64_t i = 0; i < t.count(); ++i)
+          t.data<float>()[i] = static_cast<float>(
+              2 * key.uniform(stream, static_cast<std::uint64_t>(begin * width + i)) - 1);
+        return t;
+      };
+      nn::Pass pass;
+      pass.global_batch = batch;
+      pass.comm = &comm_;
+      pass.backend = backend_.get();
+      const core::Tensor y = graph_->forward(pass, drawn(kInputs, 1)), dy = drawn(kOutputs, 2);
+      for (std::int64_t i = 0; i < y.count(); ++i) dy.data<float>()[i] += y.data<float>()[i];
+      graph_->backward(pass, dy, part > 0, nullptr);
+    }
+    optimizer_->step(0.05, step);
+  }
+
+ private:
+  Setup setup_;
+  Communicator& comm_;
+  std::unique_ptr<api::Backend> backend_;
+  std::unique_ptr<nn::Graph> graph_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+};
+
+void expect_same(const core::Tensor& got, const core::Tensor& want, const std::string& what) {
+  expect(got.shape() == want.shape() && std::memcmp(got.raw(), want.raw(), want.bytes()) == 0,
+         what + ": the bits of one rank");
+}
+
+void expect_same(Net& got, Net& want, const std::string& what) {
+  for (std::size_t i = 0; i < want.graph().parameters().size(); ++i) {
+    const nn::Parameter& p = *want.graph().parameters()[i];
+    expect_same(got.graph().parameters()[i]->value, p.value, what + ": " + p.name);
+  }
+  got.optimizer().gather_state();
+  const auto state = got.optimizer().state(), wanted = want.optimizer().state();
+  expect_equal(state.size(), wanted.size(), what + ": tensors of state");
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    expect_equal(state[i].name, wanted[i].name, what);
+    expect_same(state[i].tensor, wanted[i].tensor, what + ": " + state[i].name);
+  }
+}
+
+/// Three steps, the last one on a smaller batch.
+void compare(Communicator& world, const Setup& setup, const std::string& what) {
+  const auto alone = comm::make_serial_communicator();
+  Net one(setup, *alone), many(setup, world);
+  expect_equal(many.graph().flat_gradient().count(),
+               world.size() == 1 ? one.graph().flat_gradient().count() : std::int64_t{0},
+               what + ": gradients that are summed");
+  for (int step = 1; step <= 3; ++step) {
+    const std::int64_t batch = step == 3 ? 3 : setup.batch;
+    one.run(step, batch);
+    many.run(step, batch);
+    expect_same(many, one, what + ", step " + std::to_string(step));
+  }
+}
+
+optim::OptimizerSettings momentum() {
+  return {.kind = "sgd", .momentum = 0.9, .nesterov = true, .weight_decay = 0.01};
+}
+
+void sgd(Communicator& world) {
+  for (const char* backend : {"reference", "simd"}) {
+    for (const bool bias : {true, false}) {
+      compare(world, {.backend = backend, .bias = bias, .optimizer = momentum()}, backend);
+      compare(world, {.backend = backend, .bias = bias, .batch = 96, .optimizer = {.kind = "sgd"}},
+              backend);
+    }
+  }
+}
+
+void adamw(Communicator& world) {
+  compare(world, {.optimizer = {.kind = "adamw", .weight_decay = 0.01}}, "adamw");
+}
+
+void micro_batches(Communicator& world) {
+  compare(world, {.parts = 3, .optimizer = momentum()}, "micro-batches");
+}
+
+void along_routes(Communicator& world) {
+  for (const std::string& plan : {levels(world, "direct"), levels(world, "shared") + "/1K"}) {
+    comm::TunedRoute route = route_of(world, plan);
+    compare(world, {.optimizer = momentum(), .route = &route}, plan);
+  }
+}
+
+// The norm of all gradients is a sum over ranks, which may round otherwise.
+void clipping(Communicator& world) {
+  optim::OptimizerSettings settings = momentum();
+  settings.clip_norm = 0.1;
+  const auto alone = comm::make_serial_communicator();
+  const Setup setup{.optimizer = settings};
+  Net one(setup, *alone), many(setup, world), unclipped({.optimizer = momentum()}, *alone);
+  double moved = 0;
+  for (int step = 1; step <= 2; ++step) {
+    one.run(step, setup.batch);
+    many.run(step, setup.batch);
+    unclipped.run(step, setup.batch);
+  }
+  for (std::size_t k = 0; k < one.graph().parameters().size(); ++k) {
+    const core::Tensor &a = one.graph().parameters()[k]->value,
+                       &b = many.graph().parameters()[k]->value,
+                       &c = unclipped.graph().parameters()[k]->value;
+    for (std::int64_t i = 0; i < a.count(); ++i) {
+      expect(std::abs(a.data<float>()[i] - b.data<float>()[i]) < 1e-7, "clipped alike");
+      moved = std::max<double>(moved, std::abs(a.data<float>()[i] - c.data<float>()[i]));
+    }
+  }
+  expect(moved > 1e-3, "clipping had something to do");
+}
+
+/// What a checkpoint gives back is used in the next step.
+void state_is_restored(Communicator& world) {
+  for (const char* kind : {"sgd", "adamw"}) {
+    optim::OptimizerSettings settings = momentum();
+    settings.kind = kind;
+    const auto alone = comm::make_serial_communicator();
+    const Setup setup{.optimizer = settings};
+    Net one(setup, *alone), many(setup, world);
+    for (Net* net : {&one, &many}) {
+      net->run(1, setup.batch);
+      net->optimizer().gather_state();
+      float value = 0;
+      for (const core::NamedTensor& t : net->optimizer().state()) {
+        for (std::int64_t i = 0; i < t.tensor.count(); ++i)
+          t.tensor.data<float>()[i] = 1e-3f * static_cast<float>(++value);
+      }
+      net->optimizer().adopt_state();
+      net->run(2, setup.batch);
+    }
+    expect_same(many, one, std::string("restored ") + kind);
+  }
+}
+
+void rule(Communicator& world) {
+  const nn::Sharding sharding{.rank = 0, .ranks = 4, .batch = 256};
+  expect(sharding.pays(4096, 4096), "a wide layer");
+  expect(!sharding.pays(400, 120), "a small one");
+  expect(!sharding.pays(4096, 32), "fewer than 16 rows for each rank");
+  nn::Sharding large = sharding;
+  large.batch = 16384;
+  expect(!large.pays(4096, 4096), "more samples than that pays for");
+  nn::Sharding narrow = sharding;
+  narrow.gradient_bytes = 2;
+  expect(!narrow.pays(4096, 4096), "gradients of two bytes");
+  expect(!nn::Sharding{.batch = 1}.pays(4096, 4096), "one rank");
+  const nn::Shards shards = nn::Sharding{.rank = 1, .ranks = 3}.of(10);
+  expect(shards.cuts == std::vector<std::int64_t>{0, 3, 6, 10} && shards.begin() == 3 &&
+             shards.counts(2) == std::vector<std::int64_t>{6, 6, 8},
+         "rows by rank");
+  if (world.size() == 1) return;
+  // A pass that the shards of a graph do not fit.
+  Net net({}, world);
+  nn::Pass pass;
+  pass.global_batch = world.size();
+  const core::Tensor y =
+      net.graph().forward(pass, core::Tensor::zeros({1, kInputs}, core::DType::f32));
+  try {
+    net.graph().backward(pass, core::Tensor::zeros(y.shape(), core::DType::f32), false, nullptr);
+  } catch (const core::InternalError& error) {
+    return expect_in("does not fit the shards", error.cause());
+  }
+  expect(false, "a pass without a communicator is refused");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_cases(argc, argv,
+                   {{"what pays", rule},
+                    {"sgd", sgd},
+                    {"adamw", adamw},
+                    {"micro-batches", micro_batches},
+                    {"along routes", along_routes},
+                    {"clipping", clipping},
+                    {"state is restored", state_is_restored}});
+}
