@@ -33,8 +33,9 @@ void restore_residuals(const checkpoint::State& state, const std::string& file,
   if (found == state.tensors.end() ||
       found->tensor.shape() != core::Shape{comm.size(), mine.count()}) {
     log.warn("error feedback begins anew: {} {}", file,
-             found == state.tensors.end() ? "holds no residuals"
-                                          : "holds residuals of another number of ranks");
+             found == state.tensors.end()
+                 ? "holds no residuals"
+                 : "holds residuals of another number of ranks or of other shards");
     return;
   }
   std::memcpy(mine.raw(), found->tensor.data<float>() + comm.rank() * mine.count(), mine.bytes());

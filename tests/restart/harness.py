@@ -104,11 +104,35 @@ kind = "linear"
 features = 10
 """
 
+# Its first two weights are sharded on 2 to 5 ranks.
+WIDE_MODEL = """
+[[layer]]
+kind = "linear"
+features = 515
+[[layer]]
+kind = "relu"
+[[layer]]
+kind = "dropout"
+p = 0.1
+[[layer]]
+kind = "linear"
+features = 300
+[[layer]]
+kind = "batch_norm"
+[[layer]]
+kind = "relu"
+[[layer]]
+kind = "linear"
+features = 10
+"""
 
-def write_deck(folder, name, run, data, epochs=3, every=7):
+MODELS = {"small": SMALL_MODEL, "wide": WIDE_MODEL}
+
+
+def write_deck(folder, name, run, data, epochs=3, every=7, model="small"):
     path = folder / f"{name}.toml"
     text = DECK.format(run=run, data=data, epochs=epochs, every=every, model="outputs = 10")
-    path.write_text(text + SMALL_MODEL)
+    path.write_text(text + MODELS[model])
     return path
 
 

@@ -20,6 +20,7 @@ def main():
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--set", nargs="*", default=[], help="block/key=value of every run")
+    parser.add_argument("--model", choices=harness.MODELS, default="small")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -27,7 +28,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="isaribi-kill-") as name:
         folder = pathlib.Path(name)
         harness.make_data(folder)
-        calm = harness.write_deck(folder, "calm", folder / "calm", folder, epochs=20)
+        calm = harness.write_deck(folder, "calm", folder / "calm", folder, epochs=20, model=options.model)
         start = time.time()
         code, output = harness.run(options.ranks, "train", calm, *options.set)
         whole = time.time() - start
@@ -40,7 +41,7 @@ def main():
         while hits < options.kills and trial < 4 * options.kills:
             trial += 1
             run = folder / f"run{trial}"
-            deck = harness.write_deck(folder, f"deck{trial}", run, folder, epochs=20)
+            deck = harness.write_deck(folder, f"deck{trial}", run, folder, epochs=20, model=options.model)
             job = harness.launch(options.ranks, "train", deck, *options.set)
             hit = harness.kill_a_rank(job, rng, rng.uniform(0, whole))
             stuck += not harness.wait_for_ranks(job)

@@ -13,6 +13,7 @@ import harness
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deck", help="a deck to use instead of the synthetic one")
+    parser.add_argument("--model", choices=harness.MODELS, default="small", help="of the synthetic deck")
     parser.add_argument("--set", nargs="*", default=[], help="block/key=value of every run")
     parser.add_argument("--steps", type=int, default=50)
     options = parser.parse_args()
@@ -23,7 +24,7 @@ def main():
             deck = options.deck
         else:
             harness.make_data(folder)
-            deck = harness.write_deck(folder, "deck", folder / "unused", folder, epochs=10)
+            deck = harness.write_deck(folder, "deck", folder / "unused", folder, epochs=10, model=options.model)
         results = {}
         for label, ranks in (("1", 1), ("2", 2), ("4", 4), ("2 again", 2)):
             run = folder / f"run-{label.replace(' ', '-')}"

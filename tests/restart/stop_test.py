@@ -118,6 +118,27 @@ class Stop(unittest.TestCase):
             loss = harness.status(self.folder / name)["test_loss"]
             self.assertLess(abs(loss - self.want_loss) / self.want_loss, 1e-5)
 
+    def test_shards_go_on_on_other_rank_counts(self):
+        want = None
+        # 3 ranks have other rows than 2, and 1 rank all of them; the last run has no shards.
+        for name, jobs in (("calm", [(2, "auto")]), ("cut", [(2, "auto"), (3, "auto"), (1, "auto"), (2, "auto")]),
+                           ("off", [(3, "auto"), (2, "off")])):
+            for optimizer in ("sgd", "adamw"):
+                run = f"wide_{name}_{optimizer}"
+                deck = harness.write_deck(self.folder, run, self.folder / run, self.folder, model="wide")
+                for i, (ranks, shards) in enumerate(jobs):
+                    steps = [] if i == len(jobs) - 1 else [f"train/steps={13 * (i + 1)}"]
+                    code, output = harness.run(ranks, "train", deck, f"optimizer/kind={optimizer}", "optimizer/lr=0.01",
+                                               f"comm/shards={shards}", *steps)
+                    self.assertEqual(code, 0, output)
+                    self.assertEqual("linear1/weight, linear2/weight: each rank" in output,
+                                     ranks > 1 and shards == "auto", output)
+                if name == "calm":
+                    want = want or {}
+                    want[optimizer] = harness.status(self.folder / run)["test_loss"]
+                loss = harness.status(self.folder / run)["test_loss"]
+                self.assertLess(abs(loss - want[optimizer]) / want[optimizer], 1e-5, run)
+
     def test_error_feedback_goes_on_with_its_residuals(self):
         feedback = ["comm/allreduce=direct2", "comm/wire=bf16", "comm/error_feedback=true", "train/gradient_type=f32"]
         code, output = harness.run(2, "train", self.deck("owed"), *feedback)
