@@ -153,6 +153,36 @@ void share_along(Communicator& world) {
   }
 }
 
+/// In place, parts of several lengths, one of them empty.
+template <typename T>
+void gather_by(Communicator& world, comm::OwnerRoute* route) {
+  std::vector<std::int64_t> counts;
+  std::int64_t total = 0, first = 0;
+  for (int r = 0; r < world.size(); ++r) {
+    if (r == world.rank()) first = total;
+    counts.push_back(r == 1 ? 0 : 37 + 100 * r);
+    total += counts.back();
+  }
+  const core::Tensor all = core::Tensor::zeros({total}, core::dtype_of<T>);
+  const std::int64_t count = counts[static_cast<std::size_t>(world.rank())];
+  for (std::int64_t i = 0; i < count; ++i)
+    all.data<T>()[first + i] = static_cast<T>(1) / static_cast<T>(3 + first + i);
+  comm::start_all_gather_along(route, world, all.slice(first, {count}), counts, all).wait();
+  for (std::int64_t i = 0; i < total; ++i)
+    expect_equal(all.data<T>()[i], static_cast<T>(1) / static_cast<T>(3 + i), "gathered");
+}
+
+void gather(Communicator& world) {
+  comm::TunedRoute direct = route_of(world, levels(world, "direct") + "/200");
+  comm::TunedRoute library = route_of(world, "mpi");
+  for (comm::OwnerRoute* route :
+       {static_cast<comm::OwnerRoute*>(nullptr), static_cast<comm::OwnerRoute*>(&direct),
+        static_cast<comm::OwnerRoute*>(&library)}) {
+    gather_by<float>(world, route);
+    gather_by<double>(world, route);
+  }
+}
+
 // A group of other ranks has no route.
 void share_in_a_part(Communicator& world) {
   comm::TunedRoute route = route_of(world, levels(world, "direct"));
@@ -217,6 +247,7 @@ int main(int argc, char** argv) {
                     {"owners change no bits", owners_change_no_bits},
                     {"owners share", share},
                     {"owners share along routes", share_along},
+                    {"gathered in place", gather},
                     {"a part of the ranks has no route", share_in_a_part},
                     {"gradients reach their owners", scatter_gradients},
                     {"sums in rank order", rank_order}});
