@@ -15,6 +15,7 @@
 
 #include "backends/api/backend.hpp"
 #include "comm/communicator.hpp"
+#include "comm/owner_route.hpp"
 #include "core/tensor.hpp"
 #include "core/timer.hpp"
 #include "nn/parameter.hpp"
@@ -30,6 +31,7 @@ struct Pass {
   std::int64_t global_batch = 0;  ///< samples of all ranks in this pass
   comm::Communicator* comm =
       nullptr;  ///< for synchronised batch norm; nullptr: statistics of this rank only
+  comm::OwnerRoute* route = nullptr;  ///< of what sharded layers give to all ranks; null: none
   api::Backend* backend = nullptr;
   core::PhaseTimers* timers = nullptr;
   bool parameter_gradients = true;  ///< backward: false leaves them alone (passes for a Fisher)

@@ -80,6 +80,7 @@ nn::Pass Step::pass_for(const data::Batch& batch, const DeviceBatch& on_device) 
   pass.ids = on_device.ids;
   pass.global_batch = batch.global_size;
   pass.comm = &context_.comm;
+  pass.route = inputs_.reduction->owner_route();
   pass.backend = &context_.backend;
   pass.timers = &context_.timers;
   return pass;

@@ -94,6 +94,7 @@ class Net {
       nn::Pass pass;
       pass.global_batch = batch;
       pass.comm = &comm_;
+      pass.route = setup_.route;
       pass.backend = backend_.get();
       const core::Tensor y = graph_->forward(pass, drawn(kInputs, 1)), dy = drawn(kOutputs, 2);
       for (std::int64_t i = 0; i < y.count(); ++i) dy.data<float>()[i] += y.data<float>()[i];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "nn/layers/sufficient_factors.hpp"
 
+#include "comm/owner_exchange.hpp"
 #include "comm/rank_slice.hpp"
 
 namespace isaribi::nn::layers {
@@ -54,7 +55,7 @@ void SufficientFactors::start(const Pass& pass, const core::Tensor& x, const cor
     at += n * shards_.rows(r);
   }
   current_ = {x_.rows(0, pass.global_batch), dy_.rows(0, pass.global_batch)};
-  x_request_ = pass.comm->start_all_gather_v(x, elements, current_.x);
+  x_request_ = comm::start_all_gather_along(pass.route, *pass.comm, x, elements, current_.x);
   pass.backend->elementwise().split({.x = dy, .parts = columns});
   pass.backend->synchronize();
   dy_request_ = pass.comm->start_all_to_all_v(as_bytes(send_.slice(0, {n, dy.shape()[1]})),
