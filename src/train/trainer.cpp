@@ -301,7 +301,9 @@ Outcome Trainer::run() {
 }  // namespace
 
 nn::Sharding sharding_of(const Config& config, int rank, int ranks) {
-  if (config.comm.shards == "off" || optim::uses_owners(config.optimizer)) return {};
+  if (config.comm.shards == "off" || config.run.backend == "cuda" ||
+      optim::uses_owners(config.optimizer))
+    return {};
   const std::string& wire =
       config.comm.wire == "same" ? config.train.gradient_type : config.comm.wire;
   return {.rank = rank,

@@ -134,6 +134,28 @@ class Usage(harness.CliTest):
         self.assertRegex(stdout, r"predicted per step beside forward and backward: [0-9.]+ ms")
         self.assert_refused(harness.run(0, "plan", deck, *words, "kfac/hybrid_fraction=0.3"), 2, "kfac/hybrid_fraction")
 
+    def test_plan_of_shards(self):
+        deck = pathlib.Path(__file__).resolve().parents[2] / "inputs/fashion_mnist/autoencoder_sgd.toml"
+
+        def plan(ranks, *words):
+            code, stdout, stderr = harness.run(0, "plan", deck, "--sample", "28,28,1", "--samples", "60000", "--ranks", ranks,
+                                               "data/train=absent.h5", *words)
+            self.assertEqual(code, 0, stderr)
+            return stdout
+        wide = [(784, 1000), (1000, 500), (500, 250), (250, 500), (500, 1000), (1000, 784)]  # all but those of the code
+        scalars, own = sum(o * (i + 1) for i, o in wide), sum(o // 4 * (i + 1) for i, o in wide)  # of rank 0
+        factors = 250 * sum(i + o // 4 for i, o in wide)
+        text = plan(4)
+        self.assertIn(f"{0.75 * 4 * factors / 2**20:.2f} MiB  (n - 1) / n of what the gradients of 6 weight(s)", text)
+        self.assertIn(f"{0.75 * 4 * scalars / 2**20:.2f} MiB  (n - 1) / n of their {scalars} scalars", text)
+        rest = 8 * (2837314 - scalars)
+        self.assertIn(f"{rest / 2**10:.2f} KiB  as f64", text)
+        self.assertRegex(text, rf"their gradients +{(rest + 8 * own) / 2**20:.2f} MiB")
+        for whole in (plan(1), plan(4, "comm/shards=off"), plan(4, "optimizer/kind=kfac", "optimizer/clip_norm=0"),
+                      plan(4, "run/backend=cuda")):
+            self.assertNotIn("shards", whole)
+            self.assertIn("21.65 MiB  as f64", whole)
+
     def test_plan_without_data(self):
         deck = self.deck("plan.toml", self.deck_text(train="absent.h5", test="absent.h5"))
         code, stdout, _ = harness.run(0, "plan", deck, "--sample", "12,12,1", "--samples", "1000", "--ranks", "48")
