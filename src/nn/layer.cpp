@@ -6,6 +6,11 @@
 
 namespace isaribi::nn {
 
+std::optional<core::PhaseTimers::Scope> Pass::time_exchange() const {
+  if (timers == nullptr) return std::nullopt;
+  return std::optional<core::PhaseTimers::Scope>(std::in_place, *timers, "exchange");
+}
+
 std::string Layer::where() const {
   return (place_.empty() ? "" : place_ + ": ") + "layer '" + name_ + "'";
 }

@@ -36,6 +36,9 @@ struct Pass {
   core::PhaseTimers* timers = nullptr;
   bool parameter_gradients = true;  ///< backward: false leaves them alone (passes for a Fisher)
   bool running_statistics = true;   ///< forward, training: false keeps them (trial points)
+
+  /// Times what ranks exchange in the middle of a pass, as the phase "exchange".
+  std::optional<core::PhaseTimers::Scope> time_exchange() const;
 };
 
 /// How the gradient of a layer's inputs relates to that of its output; the graph plans memory by

@@ -14,6 +14,7 @@
 
 #include "backends/api/backend.hpp"
 #include "comm/owner_route.hpp"
+#include "core/timer.hpp"
 #include "nn/curvature.hpp"
 #include "nn/parameter.hpp"
 #include "optim/kfac/settings.hpp"
@@ -137,6 +138,7 @@ struct Subject {
   std::span<const nn::CurvedLayer> layers = {};  ///< for second-order kinds
   std::int64_t outputs = 0;                      ///< of the network: columns of an exact Fisher
   comm::OwnerRoute* route = nullptr;             ///< of sums onto owners; null: a direct exchange
+  core::PhaseTimers* timers = nullptr;           ///< of what ranks exchange; null: nobody asks
 };
 
 /// Whether the kind sums something onto owners: kfac, ekfac, foof.

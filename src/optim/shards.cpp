@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "optim/shards.hpp"
 
+#include <optional>
+
 #include "comm/owner_exchange.hpp"
 
 namespace isaribi::optim {
@@ -13,6 +15,9 @@ void RowExchange::start(const nn::Parameter& p) {
 }
 
 void RowExchange::finish() {
+  if (under_way_.empty()) return;
+  std::optional<core::PhaseTimers::Scope> timed;
+  if (timers_) timed.emplace(*timers_, "exchange");
   for (comm::Request& request : under_way_) request.wait();
   under_way_.clear();
 }

@@ -14,7 +14,7 @@ namespace isaribi::optim {
 class RowExchange {
  public:
   RowExchange(const Subject& subject, comm::Communicator& comm)
-      : comm_(comm), route_(subject.route) {}
+      : comm_(comm), route_(subject.route), timers_(subject.timers) {}
   /// Collective, once this rank's rows of `p` are updated; nothing if it is not sharded.
   void start(const nn::Parameter& p);
   /// Waits until the values of all are whole.
@@ -23,6 +23,7 @@ class RowExchange {
  private:
   comm::Communicator& comm_;
   comm::OwnerRoute* route_;
+  core::PhaseTimers* timers_;
   std::vector<comm::Request> under_way_;
 };
 

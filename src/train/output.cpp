@@ -90,7 +90,10 @@ void Output::interval(const Progress& progress, double epoch, double lr,
   }
   const double n = std::max(1.0, progress.interval_samples);
   const double accuracy = config_.data.targets == "self" ? -1 : progress.interval_correct / n;
-  const double comm_share = context_.timers.seconds_of("communicate") / elapsed;
+  // "exchange" is what lies inside of forward, backward and update.
+  const double comm_share =
+      (context_.timers.seconds_of("communicate") + context_.timers.seconds_of("exchange")) /
+      elapsed;
   const double data_share = context_.timers.seconds_of("data") / elapsed;
   const double done = static_cast<double>(progress.step) - steps_at_start_;
   const double left =
@@ -109,7 +112,7 @@ void Output::interval(const Progress& progress, double epoch, double lr,
   row["lr"] = lr;
   row["samples_per_s"] = progress.interval_samples / elapsed;
   row["seconds"] = elapsed;
-  for (const char* phase : {"data", "forward", "backward", "communicate", "update"}) {
+  for (const char* phase : {"data", "forward", "backward", "communicate", "update", "exchange"}) {
     row[std::string("seconds_") + phase] = context_.timers.seconds_of(phase);
   }
   row["comm_bytes"] = traffic.bytes;

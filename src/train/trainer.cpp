@@ -147,7 +147,7 @@ Trainer::Trainer(const Config& config, const Context& context, const RunInputs& 
       optimizer_(optim::make_optimizer(
           config.optimizer, config.kfac,
           {graph_->parameters(), curved_, graph_->output_sample_shape().count(),
-           inputs.reduction->owner_route()},
+           inputs.reduction->owner_route(), &context.timers},
           context.backend, context.comm)),
       average_(config.average, graph_->parameters(), context.backend),
       step_(config, context, inputs, loader_, *graph_, objective_, *optimizer_),

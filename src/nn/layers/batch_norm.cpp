@@ -137,6 +137,7 @@ void BatchNorm::sum_over_ranks(const Pass& pass) const {
   if (apart) pass.backend->copy(sums_, host_sums_);
   pass.backend->synchronize();
   if (!synchronised(pass)) return;
+  const auto timed = pass.time_exchange();
   pass.comm->all_reduce(host_sums_, comm::ReduceOp::sum);
   if (apart) pass.backend->copy(host_sums_, sums_);
 }

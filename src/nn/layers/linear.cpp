@@ -46,7 +46,7 @@ class Linear final : public WeightedLayer {
       pass.backend->linear().backward_data({.dy = dy, .w = weight().value, .dx = flat(dx[0])});
     if (!pass.parameter_gradients) return;
     const SufficientFactors::Factors of =
-        sharded ? factors_.finish() : SufficientFactors::Factors{flat(x[0]), dy};
+        sharded ? factors_.finish(pass) : SufficientFactors::Factors{flat(x[0]), dy};
     pass.backend->linear().backward_weights({.x = of.x,
                                              .dy = of.dy,
                                              .dw = weight().gradient,

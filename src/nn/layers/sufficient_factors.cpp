@@ -54,6 +54,7 @@ void SufficientFactors::start(const Pass& pass, const core::Tensor& x, const cor
     send_bytes.push_back(n * shards_.rows(r) * width);
     at += n * shards_.rows(r);
   }
+  const auto timed = pass.time_exchange();
   current_ = {x_.rows(0, pass.global_batch), dy_.rows(0, pass.global_batch)};
   x_request_ = comm::start_all_gather_along(pass.route, *pass.comm, x, elements, current_.x);
   pass.backend->elementwise().split({.x = dy, .parts = columns});
@@ -62,7 +63,8 @@ void SufficientFactors::start(const Pass& pass, const core::Tensor& x, const cor
                                               send_bytes, as_bytes(current_.dy), receive_bytes);
 }
 
-SufficientFactors::Factors SufficientFactors::finish() {
+SufficientFactors::Factors SufficientFactors::finish(const Pass& pass) {
+  const auto timed = pass.time_exchange();
   x_request_.wait();
   dy_request_.wait();
   return current_;

@@ -28,7 +28,7 @@ class SufficientFactors {
     core::Tensor dy;  ///< [N, rows of this rank]
   };
   /// Valid until the next start().
-  Factors finish();
+  Factors finish(const Pass& pass);
 
  private:
   Shards shards_;
