@@ -32,6 +32,7 @@ class Linear final : public WeightedLayer {
   void forward(const Pass& pass, std::span<const core::Tensor> x, const core::Tensor& y) override {
     const core::Tensor rows = flat(x[0]);
     if (tap() != nullptr && pass.training) tap()->on_input(*this, rows);
+    if (pass.training && weight().shards.any()) factors_.start_inputs(pass, rows);
     pass.backend->linear().forward(
         {.x = rows, .w = weight().value, .bias = bias_value(), .y = y, .activation = activation()});
   }
@@ -41,7 +42,7 @@ class Linear final : public WeightedLayer {
                 bool accumulate) override {
     begin_backward(pass, flat(x[0]), y, dy);
     const bool sharded = pass.parameter_gradients && weight().shards.any();
-    if (sharded) factors_.start(pass, flat(x[0]), dy);  // under way beside backward_data
+    if (sharded) factors_.start_gradients(pass, dy);  // under way beside backward_data
     if (dx[0].defined())
       pass.backend->linear().backward_data({.dy = dy, .w = weight().value, .dx = flat(dx[0])});
     if (!pass.parameter_gradients) return;

@@ -36,31 +36,39 @@ void SufficientFactors::prepare(api::Backend& backend, const Sharding& sharding,
   send_ = backend.make({most(sharding.batch, sharding.ranks), outputs}, type);
 }
 
-void SufficientFactors::start(const Pass& pass, const core::Tensor& x, const core::Tensor& dy) {
-  const int ranks = static_cast<int>(shards_.cuts.size()) - 1;
-  const std::int64_t n = x.shape()[0], rows = dy_.shape()[1], inputs = x_.shape()[1];
-  if (pass.comm == nullptr || pass.comm->size() != ranks || pass.comm->rank() != shards_.rank ||
-      pass.global_batch > x_.shape()[0])
+void SufficientFactors::start_inputs(const Pass& pass, const core::Tensor& x) {
+  const std::int64_t most_samples = x_.shape()[0], inputs = x_.shape()[1];
+  if (pass.comm == nullptr || pass.comm->size() != ranks() || pass.comm->rank() != shards_.rank ||
+      pass.global_batch > most_samples)
     throw core::InternalError("a pass that does not fit the shards of its graph");
+  std::vector<std::int64_t> counts;
+  for (int r = 0; r < ranks(); ++r) {
+    const auto [begin, end] = comm::rank_slice(pass.global_batch, r, ranks());
+    counts.push_back((end - begin) * inputs);
+  }
+  const auto timed = pass.time_exchange();
+  current_ = {x_.rows(0, pass.global_batch), dy_.rows(0, pass.global_batch)};
+  x_request_ = comm::start_all_gather_along(pass.route, *pass.comm, x, counts, current_.x);
+}
+
+void SufficientFactors::start_gradients(const Pass& pass, const core::Tensor& dy) {
+  const std::int64_t n = dy.shape()[0], rows = dy_.shape()[1];
   const auto width = static_cast<std::int64_t>(core::size_of(dy.dtype()));
-  std::vector<std::int64_t> elements, send_bytes, receive_bytes;
+  std::vector<std::int64_t> send_bytes, receive_bytes;
   std::vector<core::Tensor> columns;  // of dy, by their owners
   std::int64_t at = 0;
-  for (int r = 0; r < ranks; ++r) {
-    const auto [begin, end] = comm::rank_slice(pass.global_batch, r, ranks);
-    elements.push_back((end - begin) * inputs);
+  for (int r = 0; r < ranks(); ++r) {
+    const auto [begin, end] = comm::rank_slice(pass.global_batch, r, ranks());
     receive_bytes.push_back((end - begin) * rows * width);
     columns.push_back(send_.slice(at, {n, shards_.rows(r)}));
     send_bytes.push_back(n * shards_.rows(r) * width);
     at += n * shards_.rows(r);
   }
-  const auto timed = pass.time_exchange();
-  current_ = {x_.rows(0, pass.global_batch), dy_.rows(0, pass.global_batch)};
-  x_request_ = comm::start_all_gather_along(pass.route, *pass.comm, x, elements, current_.x);
   pass.backend->elementwise().split({.x = dy, .parts = columns});
   pass.backend->synchronize();
-  dy_request_ = pass.comm->start_all_to_all_v(as_bytes(send_.slice(0, {n, dy.shape()[1]})),
-                                              send_bytes, as_bytes(current_.dy), receive_bytes);
+  const auto timed = pass.time_exchange();
+  dy_request_ = pass.comm->start_all_to_all_v(as_bytes(send_.slice(0, dy.shape())), send_bytes,
+                                              as_bytes(current_.dy), receive_bytes);
 }
 
 SufficientFactors::Factors SufficientFactors::finish(const Pass& pass) {

@@ -20,17 +20,21 @@ class SufficientFactors {
   void prepare(api::Backend& backend, const Sharding& sharding, std::int64_t inputs,
                std::int64_t outputs, core::DType type);
 
-  /// Collective over pass.comm, host memory. Neither tensor may change until finish().
-  /// @param x [n, inputs], dy [n, outputs] of this rank's samples
-  void start(const Pass& pass, const core::Tensor& x, const core::Tensor& dy);
+  /// Collective over pass.comm, as all below; host memory. In forward, so that they travel while
+  /// the pass goes on. @param x [n, inputs] of this rank's samples
+  void start_inputs(const Pass& pass, const core::Tensor& x);
+  /// @param dy [n, outputs]
+  void start_gradients(const Pass& pass, const core::Tensor& dy);
   struct Factors {
     core::Tensor x;   ///< [N, inputs] of all ranks, in their order
     core::Tensor dy;  ///< [N, rows of this rank]
   };
-  /// Valid until the next start().
+  /// Valid until the next start_inputs().
   Factors finish(const Pass& pass);
 
  private:
+  int ranks() const { return static_cast<int>(shards_.cuts.size()) - 1; }
+
   Shards shards_;
   core::Tensor x_, dy_, send_;  // for the largest batch
   Factors current_;
