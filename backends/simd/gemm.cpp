@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "backends/simd/gemm_plan.hpp"
+#include "backends/simd/gemm_turned.hpp"
 #include "backends/simd/parallel.hpp"
 
 namespace isaribi::simd {
@@ -340,6 +341,7 @@ int grid_rows(const Product& p, int threads) {
 
 void multiply(const Product& p, Context& context) {
   const Kernels& kernels = context.kernels();
+  if (better_turned(p, kernels)) return multiply_turned(p, context);
   Scratch& scratch = context.ready();
   const Plan plan = plan_of(p, kernels, kernels.gemm_depth);
   if (!worth_a_team(p)) {

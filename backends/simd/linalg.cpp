@@ -52,46 +52,14 @@ Operand operand(const core::Tensor& t, bool transposed) {
   return transposed ? Operand{t.data<float>(), 1, row} : Operand{t.data<float>(), row, 1};
 }
 
-/// Whether C^T = B^T A^T is the better product: few columns of C leave lanes empty, and A^T lies in
-/// memory as rows.
-bool better_turned(const api::Gemm& args, std::int64_t lanes) {
-  constexpr std::int64_t kFewVectors = 8, kManyRows = 256;
-  const std::int64_t m = args.c.shape()[0], n = args.c.shape()[1];
-  const std::int64_t empty = (n + lanes - 1) / lanes * lanes - n;
-  return args.transpose_a && args.beta == 0.0 && m >= kManyRows && n <= kFewVectors * lanes &&
-         8 * empty > n;
-}
-
-/// to [m, n] = the transpose of from [n, m].
-void transpose(const float* from, std::int64_t m, std::int64_t n, float* to, Context& context) {
-  parallel_ranges(m, m * n, context.kernels().lanes, [&](Range r) {
-    std::int64_t j = 0;
-    for (; j + 8 <= n; j += 8)
-      context.kernels().transpose_eight(from + j * m + r.begin, m, r.end - r.begin, n,
-                                        to + r.begin * n + j);
-    for (; j < n; ++j) {
-      for (std::int64_t i = r.begin; i < r.end; ++i) to[i * n + j] = from[j * m + i];
-    }
-  });
-}
-
 /// f32, by our own register tiles.
 void run_gemm_f32(const api::Gemm& args, Context& context) {
   const std::int64_t m = args.c.shape()[0], n = args.c.shape()[1];
   const std::int64_t k = args.transpose_a ? args.a.shape()[0] : args.a.shape()[1];
   const auto alpha = static_cast<float>(args.alpha), beta = static_cast<float>(args.beta);
-  float* c = args.c.data<float>();
-  if (!better_turned(args, context.kernels().lanes)) {
-    multiply({m, n, k, operand(args.a, args.transpose_a), operand(args.b, args.transpose_b), c, n,
-              alpha, beta},
-             context);
-    return;
-  }
-  float* turned = context.ready().get<float>(Use::result, m * n);
-  multiply({n, m, k, operand(args.b, !args.transpose_b), operand(args.a, !args.transpose_a), turned,
-            m, alpha},
+  multiply({m, n, k, operand(args.a, args.transpose_a), operand(args.b, args.transpose_b),
+            args.c.data<float>(), n, alpha, beta},
            context);
-  transpose(turned, m, n, c, context);
 }
 
 /// Block rows of the lower triangle by GEMM, then mirrored: both triangles bitwise equal.
