@@ -13,7 +13,17 @@
 namespace isaribi::simd {
 
 /// Named uses; a use holds one block per thread (or one block, shared, as thread 0).
-enum class Use : std::uint8_t { weights, bias, strip, partial, sums, channels, result, turned, count_ };
+enum class Use : std::uint8_t {
+  weights,
+  bias,
+  strip,
+  partial,
+  sums,
+  channels,
+  result,
+  turned,
+  count_
+};
 
 class Scratch {
  public:
