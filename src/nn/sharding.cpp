@@ -16,7 +16,7 @@ bool Sharding::pays(std::int64_t inputs, std::int64_t outputs) const {
   constexpr double kF32 = 4;
   if (ranks == 1 || outputs < rows * ranks || inputs * outputs < smallest) return false;
   const auto weights = static_cast<double>(inputs * outputs);
-  const double factors = static_cast<double>(batch) *
+  const double factors = static_cast<double>(passes * batch) *
                          (static_cast<double>(inputs) + static_cast<double>(outputs) / ranks);
   return kF32 * (factors + weights) < 2 * static_cast<double>(gradient_bytes) * weights;
 }

@@ -30,14 +30,15 @@ struct Shards {
 struct Sharding {
   int rank = 0, ranks = 1;          ///< of the communicator of its passes (nn::Pass::comm)
   std::int64_t batch = 0;           ///< samples of all ranks in one pass, at most
+  std::int64_t passes = 1;          ///< that make a step: micro-batches
   std::int64_t gradient_bytes = 8;  ///< on the wire, of one element of a gradient that is summed
   std::int64_t smallest = 65536;    ///< elements of a weight: below, latencies decide
   std::int64_t rows = 16;           ///< of each rank, at least: products of fewer are slow
 
   /// Whether a linear layer is better off with its weight in shards, by the bytes that a rank
   /// sends in a step, times P / (P - 1): 4 N (inputs + outputs / P) for what gradients are made of
-  /// (layers/sufficient_factors.hpp) and 4 inputs outputs for its rows, against 2 gradient_bytes
-  /// inputs outputs for an allreduce of the gradient.
+  /// (layers/sufficient_factors.hpp), N the samples of all passes, and 4 inputs outputs for its
+  /// rows, against 2 gradient_bytes inputs outputs for an allreduce of the gradient.
   bool pays(std::int64_t inputs, std::int64_t outputs) const;
   Shards of(std::int64_t outputs) const;
 };

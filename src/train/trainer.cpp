@@ -309,6 +309,7 @@ nn::Sharding sharding_of(const Config& config, int rank, int ranks) {
   return {.rank = rank,
           .ranks = ranks,
           .batch = config.data.batch / config.train.micro_batches,
+          .passes = config.train.micro_batches,
           .gradient_bytes = static_cast<std::int64_t>(core::size_of(core::parse_dtype(wire)))};
 }
 

@@ -230,6 +230,9 @@ void rule(Communicator& world) {
   nn::Sharding large = sharding;
   large.batch = 16384;
   expect(!large.pays(4096, 4096), "more samples than that pays for");
+  nn::Sharding parts = sharding;
+  parts.passes = 64;
+  expect(!parts.pays(4096, 4096), "as many in micro-batches");
   nn::Sharding narrow = sharding;
   narrow.gradient_bytes = 2;
   expect(!narrow.pays(4096, 4096), "gradients of two bytes");
