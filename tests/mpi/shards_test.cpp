@@ -56,6 +56,16 @@ struct Setup {
   comm::OwnerRoute* route = nullptr;
 };
 
+/// Every weight in shards where there are several ranks.
+nn::Sharding whatever_it_costs(const Communicator& comm, std::int64_t batch) {
+  return {.rank = comm.rank(),
+          .ranks = comm.size(),
+          .batch = batch,
+          .gradient_bytes = 1 << 20,
+          .smallest = 1,
+          .rows = 1};
+}
+
 /// A network on some ranks, with every weight in shards where there are several.
 class Net {
  public:
@@ -63,14 +73,8 @@ class Net {
       : setup_(setup), comm_(comm), backend_(backend_of(setup.backend)) {
     graph_ = std::make_unique<nn::Graph>(
         model(setup.bias), core::Shape{kInputs}, *backend_,
-        nn::GraphOptions{.max_batch = setup.batch,
-                         .seed = 3,
-                         .sharding = {.rank = comm.rank(),
-                                      .ranks = comm.size(),
-                                      .batch = setup.batch,
-                                      .gradient_bytes = 1 << 20,  // whatever shards cost
-                                      .smallest = 1,
-                                      .rows = 1}});
+        nn::GraphOptions{
+            .max_batch = setup.batch, .seed = 3, .sharding = whatever_it_costs(comm, setup.batch)});
     optimizer_ = optim::make_optimizer(setup.optimizer, {},
                                        {.parameters = graph_->parameters(), .route = setup.route},
                                        *backend_, comm_);
@@ -222,6 +226,26 @@ void state_is_restored(Communicator& world) {
   }
 }
 
+// Two layers add to their gradient, so all ranks sum it.
+void shared_weights_stay_whole(Communicator& world) {
+  nn::ModelSpec spec = model(true);
+  nn::LayerSpec first = spec.layers[0], second = first;
+  first.name = "first";
+  first.numbers["features"] = second.numbers["features"] = kInputs;
+  second.texts["share"] = "first";
+  spec.layers = {first, second, spec.layers.back()};
+  const auto backend = backend_of("simd");
+  nn::Graph graph(spec, core::Shape{kInputs}, *backend,
+                  {.max_batch = 2, .sharding = whatever_it_costs(world, 2 * world.size())});
+  const std::int64_t whole = kInputs * kInputs + kInputs, all = whole + (kInputs + 1) * kOutputs;
+  expect_equal(graph.flat_gradient().count(), world.size() == 1 ? all : whole, "summed");
+  nn::Pass pass;
+  pass.global_batch = 2 * world.size();
+  pass.comm = &world;
+  const core::Tensor y = graph.forward(pass, core::Tensor::zeros({2, kInputs}, core::DType::f32));
+  graph.backward(pass, core::Tensor::zeros(y.shape(), core::DType::f32), false, nullptr);
+}
+
 void rule(Communicator& world) {
   const nn::Sharding sharding{.rank = 0, .ranks = 4, .batch = 256};
   expect(sharding.pays(4096, 4096), "a wide layer");
@@ -264,5 +288,6 @@ int main(int argc, char** argv) {
                     {"micro-batches", micro_batches},
                     {"along routes", along_routes},
                     {"clipping", clipping},
+                    {"shared weights stay whole", shared_weights_stay_whole},
                     {"state is restored", state_is_restored}});
 }
