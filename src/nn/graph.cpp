@@ -24,13 +24,6 @@ std::optional<core::PhaseTimers::Scope> phase(const Pass& pass, const std::strin
   return std::optional<core::PhaseTimers::Scope>(std::in_place, *pass.timers, name);
 }
 
-// Of what this rank updates.
-core::Shape own_shape(const Parameter& p) {
-  if (!p.shards.any()) return p.shape;
-  const std::int64_t rows = p.shards.end() - p.shards.begin();
-  return p.shape.rank() == 1 ? core::Shape{rows} : core::Shape{rows, p.shape.count() / p.shape[0]};
-}
-
 // Numbers the parameters and gives each its range of the flat gradient: the last layer first.
 std::vector<Parameter*> list_parameters(Plan& plan) {
   std::vector<Parameter*> list;
@@ -44,11 +37,7 @@ std::vector<Parameter*> list_parameters(Plan& plan) {
     plan.nodes[i].begin = plan.flat;
     for (const Parameter& p : plan.layers[i]->parameters()) {
       plan.trained += p.shape.count();
-      if (p.shards.any()) {
-        plan.own += own_shape(p).count();
-      } else {
-        plan.flat += p.shape.count();
-      }
+      (p.shards.any() ? plan.own : plan.flat) += p.own_shape().count();
     }
     plan.nodes[i].end = plan.flat;
   }
@@ -82,7 +71,7 @@ void allocate_gradients(Plan& plan, core::Tensor& flat) {
     std::int64_t offset = plan.nodes[i].begin;
     for (Parameter& p : plan.layers[i]->parameters()) {
       if (p.shards.any()) {
-        p.gradient = plan.backend.make(own_shape(p), plan.options.gradient_type);
+        p.gradient = plan.backend.make(p.own_shape(), plan.options.gradient_type);
         continue;
       }
       p.gradient = flat.slice(offset, p.shape);

@@ -67,8 +67,8 @@ class Layer {
   virtual std::span<Parameter> parameters() { return {}; }
   /// Untrained state that a checkpoint must hold: running statistics.
   virtual std::vector<core::NamedTensor> state() { return {}; }
-  /// Asks the layer to leave to this rank only its rows of the parameters' gradients from now on
-  /// (sets Parameter::shards), before prepare(); a layer that better does not leaves them alone.
+  /// Before prepare(): a layer that gains by it sets the shards of its parameters, and from then on
+  /// forms the gradients of this rank's rows only, of the samples of all ranks.
   virtual void shard(const Sharding&) {}
   /// How many inputs it takes.
   virtual std::size_t min_inputs() const { return 1; }

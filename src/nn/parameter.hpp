@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/tensor.hpp"
 #include "nn/sharding.hpp"
@@ -36,6 +37,9 @@ struct Parameter {
   core::Tensor own() const {
     return shards.any() ? value.rows(shards.begin(), shards.end()) : value;
   }
+  core::Shape own_shape() const;
+  /// Of a sharded parameter: elements of each rank's rows.
+  std::vector<std::int64_t> own_counts() const;
 };
 
 }  // namespace isaribi::nn

@@ -5,13 +5,6 @@
 
 namespace isaribi::nn {
 
-std::vector<std::int64_t> Shards::counts(std::int64_t columns) const {
-  std::vector<std::int64_t> counts;
-  for (std::size_t r = 0; r + 1 < cuts.size(); ++r)
-    counts.push_back((cuts[r + 1] - cuts[r]) * columns);
-  return counts;
-}
-
 bool Sharding::pays(std::int64_t inputs, std::int64_t outputs) const {
   constexpr double kF32 = 4;
   if (ranks == 1 || outputs < rows * ranks || inputs * outputs < smallest) return false;

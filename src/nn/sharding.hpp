@@ -22,8 +22,6 @@ struct Shards {
   }
   std::int64_t begin() const { return cuts[static_cast<std::size_t>(rank)]; }
   std::int64_t end() const { return cuts[static_cast<std::size_t>(rank) + 1]; }
-  /// Elements of each rank's rows, `columns` in a row.
-  std::vector<std::int64_t> counts(std::int64_t columns) const;
 };
 
 /// Whether and how the weights of a graph are sharded.

@@ -9,9 +9,8 @@ namespace isaribi::optim {
 
 void RowExchange::start(const nn::Parameter& p) {
   if (!p.shards.any()) return;
-  const std::int64_t columns = p.value.count() / p.value.shape()[0];
   under_way_.push_back(
-      comm::start_all_gather_along(route_, comm_, p.own(), p.shards.counts(columns), p.value));
+      comm::start_all_gather_along(route_, comm_, p.own(), p.own_counts(), p.value));
 }
 
 void RowExchange::finish() {
@@ -37,8 +36,7 @@ void Moments::gather(comm::Communicator& comm) {
     const nn::Parameter& p = *parameters_[i];
     if (!p.shards.any()) continue;
     whole_[i] = backend_.make(p.value.shape(), p.value.dtype());
-    const std::int64_t columns = p.value.count() / p.value.shape()[0];
-    comm.all_gather_v(own_[i], p.shards.counts(columns), whole_[i]);
+    comm.all_gather_v(own_[i], p.own_counts(), whole_[i]);
   }
 }
 

@@ -24,11 +24,14 @@ Output::Output(const Config& config, const Context& context, const data::Dataset
                const nn::Graph& graph, int attempts)
     : config_(config),
       context_(context),
-      graph_(graph),
       samples_(train.samples),
       parameters_(graph.parameter_count()),
       attempts_(attempts) {
   for (const auto& layer : graph.layers()) multiply_adds_ += layer->multiply_adds();
+  for (const nn::Parameter* p : graph.parameters()) {
+    if (p->shards.any() && p->role == nn::Role::weight)
+      sharded_ += (sharded_.empty() ? "" : ", ") + p->name;
+  }
 }
 
 Output::~Output() = default;
@@ -58,13 +61,8 @@ void Output::start(const Progress& progress, std::int64_t total_steps, double st
         k.fisher, k.approximation, k.factor_every, k.inverse_every, k.refresh, k.placement,
         context_.comm.size());
   }
-  std::string sharded;
-  for (const nn::Parameter* p : graph_.parameters()) {
-    if (p->shards.any() && p->role == nn::Role::weight)
-      sharded += (sharded.empty() ? "" : ", ") + p->name;
-  }
-  if (!sharded.empty())
-    log.info("  shards       {}: each rank sums and updates its rows (comm/shards)", sharded);
+  if (!sharded_.empty())
+    log.info("  shards       {}: each rank sums and updates its rows (comm/shards)", sharded_);
   log.info("  backend      {}: {}", context_.backend.name(), context_.backend.description());
   log.info("  run folder   {}", config_.run.dir);
   log.info("");

@@ -19,7 +19,7 @@ namespace isaribi::train {
 class Output {
  public:
   Output(const Config& config, const Context& context, const data::DatasetInfo& train,
-         const nn::Graph& graph, int attempts);  ///< all but attempts must outlive it
+         const nn::Graph& graph, int attempts);
   ~Output();
 
   /// The table, then the header of the lines; cuts metrics.jsonl back to the restored step.
@@ -41,9 +41,9 @@ class Output {
 
   const Config& config_;
   const Context& context_;
-  const nn::Graph& graph_;
   std::int64_t samples_, parameters_, total_steps_ = 0;
   double multiply_adds_ = 0;
+  std::string sharded_;  ///< names of the weights in shards
   int attempts_;
   double start_ = 0, interval_start_ = 0;  // wall clock
   double pause_ = 0, interval_pause_ = 0;  // evaluation and checkpoints: not training

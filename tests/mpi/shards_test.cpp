@@ -54,6 +54,7 @@ struct Setup {
   int parts = 1;  ///< micro-batches
   optim::OptimizerSettings optimizer = {};
   comm::OwnerRoute* route = nullptr;
+  core::PhaseTimers* timers = nullptr;
 };
 
 /// Every weight in shards where there are several ranks.
@@ -75,16 +76,19 @@ class Net {
         model(setup.bias), core::Shape{kInputs}, *backend_,
         nn::GraphOptions{
             .max_batch = setup.batch, .seed = 3, .sharding = whatever_it_costs(comm, setup.batch)});
-    optimizer_ = optim::make_optimizer(setup.optimizer, {},
-                                       {.parameters = graph_->parameters(), .route = setup.route},
-                                       *backend_, comm_);
+    optimizer_ = optim::make_optimizer(
+        setup.optimizer, {},
+        {.parameters = graph_->parameters(), .route = setup.route, .timers = setup.timers},
+        *backend_, comm_);
   }
 
   nn::Graph& graph() { return *graph_; }
   optim::Optimizer& optimizer() { return *optimizer_; }
 
   /// Step `step` on samples that depend on it; `batch` of all ranks.
-  void run(int step, std::int64_t batch) {
+  void run(
+      int step, std::int64_t batch,
+      const std::function<void(const std::string& part)>& after = [](const std::string&) {}) {
     const auto [begin, end] = comm::rank_slice(batch, comm_.rank(), comm_.size());
     for (int part = 0; part < setup_.parts; ++part) {
       const core::Philox key(step, core::Purpose::test, static_cast<std::uint64_t>(part));
@@ -99,12 +103,16 @@ class Net {
       pass.global_batch = batch;
       pass.comm = &comm_;
       pass.route = setup_.route;
+      pass.timers = setup_.timers;
       pass.backend = backend_.get();
       const core::Tensor y = graph_->forward(pass, drawn(kInputs, 1)), dy = drawn(kOutputs, 2);
       for (std::int64_t i = 0; i < y.count(); ++i) dy.data<float>()[i] += y.data<float>()[i];
+      after("forward");
       graph_->backward(pass, dy, part > 0, nullptr);
+      after("backward");
     }
     optimizer_->step(0.05, step);
+    after("update");
   }
 
  private:
@@ -226,6 +234,18 @@ void state_is_restored(Communicator& world) {
   }
 }
 
+/// What a run shows as communication: in forward, in backward, and of updated rows.
+void exchange_is_timed(Communicator& world) {
+  core::PhaseTimers timers;
+  Net net({.timers = &timers}, world);
+  double before = 0;
+  net.run(1, 11, [&](const std::string& part) {
+    const double now = timers.seconds_of("exchange");
+    expect(world.size() == 1 ? now == 0 : now > before, "exchange of " + part + " is timed");
+    before = now;
+  });
+}
+
 // Two layers add to their gradient, so all ranks sum it.
 void shared_weights_stay_whole(Communicator& world) {
   nn::ModelSpec spec = model(true);
@@ -262,8 +282,12 @@ void rule(Communicator& world) {
   expect(!narrow.pays(4096, 4096), "gradients of two bytes");
   expect(!nn::Sharding{.batch = 1}.pays(4096, 4096), "one rank");
   const nn::Shards shards = nn::Sharding{.rank = 1, .ranks = 3}.of(10);
+  nn::Parameter p;
+  p.shape = {10, 2};
+  p.shards = shards;
   expect(shards.cuts == std::vector<std::int64_t>{0, 3, 6, 10} && shards.begin() == 3 &&
-             shards.counts(2) == std::vector<std::int64_t>{6, 6, 8},
+             p.own_shape() == core::Shape{3, 2} &&
+             p.own_counts() == std::vector<std::int64_t>{6, 6, 8},
          "rows by rank");
   if (world.size() == 1) return;
   // A pass that the shards of a graph do not fit.
@@ -288,6 +312,7 @@ int main(int argc, char** argv) {
                     {"micro-batches", micro_batches},
                     {"along routes", along_routes},
                     {"clipping", clipping},
+                    {"exchange is timed", exchange_is_timed},
                     {"shared weights stay whole", shared_weights_stay_whole},
                     {"state is restored", state_is_restored}});
 }

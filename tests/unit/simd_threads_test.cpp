@@ -28,13 +28,16 @@ TEST_CASE("products of simd do not depend on the number of threads") {
   for_each_level([](api::Backend& backend, const std::string& isa) {
     const Tensor a = waves({401, 411}, 0.37), b = waves({411, 73}, 0.71);
     const Tensor tall = waves({5003, 75}, 0.53);  // K in slices
+    const Tensor few = waves({29, 800}, 0.29), wide = waves({517, 800}, 0.31);
     compare_threads(isa, [&] {
       const Tensor product = waves({401, 73}, 0.11), square = Tensor::zeros({411, 411}, DType::f32),
                    tall_square = Tensor::zeros({75, 75}, DType::f32);
       backend.linalg().gemm({.a = a, .b = b, .c = product, .alpha = 1.5, .beta = 0.5});
+      const Tensor few_rows({29, 517}, DType::f32);  // formed turned
+      backend.linalg().gemm({.a = few, .b = wide, .c = few_rows, .transpose_b = true});
       backend.linalg().syrk({.a = a, .c = square, .transpose = true});
       backend.linalg().syrk({.a = tall, .c = tall_square, .transpose = true});
-      return std::vector<Tensor>{product, square, tall_square};
+      return std::vector<Tensor>{product, few_rows, square, tall_square};
     });
   });
 }

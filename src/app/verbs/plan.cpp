@@ -86,13 +86,12 @@ ShardCounts count_shards(const nn::Graph& graph, std::int64_t batch) {
   ShardCounts counts;
   for (const nn::Parameter* p : graph.parameters()) {
     if (!p->shards.any()) continue;
-    const auto rows = static_cast<double>(p->shards.rows(0));
-    const auto columns = static_cast<double>(p->shape.count() / p->shape[0]);
+    const core::Shape own = p->own_shape();
     counts.all += static_cast<double>(p->shape.count());
-    counts.own += rows * columns;
+    counts.own += static_cast<double>(own.count());
     if (p->role != nn::Role::weight) continue;
     ++counts.weights;
-    counts.factors += static_cast<double>(batch) * (columns + rows);
+    counts.factors += static_cast<double>(batch * (own[0] + own[1]));
   }
   return counts;
 }

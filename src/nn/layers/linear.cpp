@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Fully connected layer on the flattened input (row-major [H, W, C]). Start of weight and bias:
-// uniform in +-1 / sqrt(inputs), as PyTorch has it; with init given, the bias starts at 0.
+// uniform in +-1 / sqrt(inputs), as PyTorch has it; with init given, the bias starts at 0. A large
+// weight may be in shards (nn/sharding.hpp).
 #include <cmath>
 
 #include "nn/initialise.hpp"
