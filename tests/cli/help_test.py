@@ -3,6 +3,7 @@
 """--help, --version and usage errors: on any machine, without MPI and GPU; and the page and files that verbs make."""
 import json
 import pathlib
+import re
 import unittest
 
 import harness
@@ -151,6 +152,12 @@ class Usage(harness.CliTest):
         rest = 8 * (2837314 - scalars)
         self.assertIn(f"{rest / 2**10:.2f} KiB  as f64", text)
         self.assertRegex(text, rf"their gradients +{(rest + 8 * own) / 2**20:.2f} MiB")
+        # Micro-batches exchange as many samples as the batch that they make.
+        large = ["data/batch=2000", "data/drop_last=true"]
+        counts = [re.search(r"gradients of (\d+) weight", plan(4, *large, *more)).group(1)
+                  for more in ([], ["train/micro_batches=5"])]
+        self.assertEqual(counts[0], counts[1])
+        self.assertNotEqual(counts[0], "6")  # else the batch would not have mattered
         for whole in (plan(1), plan(4, "comm/shards=off"), plan(4, "optimizer/kind=kfac", "optimizer/clip_norm=0"),
                       plan(4, "run/backend=cuda")):
             self.assertNotIn("shards", whole)

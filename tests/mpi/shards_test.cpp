@@ -234,6 +234,19 @@ void state_is_restored(Communicator& world) {
   }
 }
 
+/// None of what all ranks get goes by the library then.
+void routes_are_taken(Communicator& world) {
+  comm::TunedRoute route = route_of(world, levels(world, "direct"));
+  const Setup setup{.optimizer = momentum(), .route = &route};
+  Net net(setup, world);
+  const std::int64_t before = world.traffic().all_gather;
+  net.run(1, setup.batch);
+  expect_equal(world.traffic().all_gather, before, "bytes by the library along a route");
+  Net direct({.optimizer = momentum()}, world);
+  direct.run(1, setup.batch);
+  expect((world.traffic().all_gather > before) == (world.size() > 1), "by the library without");
+}
+
 /// What a run shows as communication: in forward, in backward, and of updated rows.
 void exchange_is_timed(Communicator& world) {
   core::PhaseTimers timers;
@@ -270,7 +283,9 @@ void rule(Communicator& world) {
   const nn::Sharding sharding{.rank = 0, .ranks = 4, .batch = 256};
   expect(sharding.pays(4096, 4096), "a wide layer");
   expect(!sharding.pays(400, 120), "a small one");
-  expect(!sharding.pays(4096, 32), "fewer than 16 rows for each rank");
+  const nn::Sharding one_sample{.rank = 0, .ranks = 4, .batch = 1};
+  expect(one_sample.pays(65536, 64), "16 rows for each rank");
+  expect(!one_sample.pays(65536, 63), "fewer");
   nn::Sharding large = sharding;
   large.batch = 16384;
   expect(!large.pays(4096, 4096), "more samples than that pays for");
@@ -312,6 +327,7 @@ int main(int argc, char** argv) {
                     {"micro-batches", micro_batches},
                     {"along routes", along_routes},
                     {"clipping", clipping},
+                    {"routes are taken", routes_are_taken},
                     {"exchange is timed", exchange_is_timed},
                     {"shared weights stay whole", shared_weights_stay_whole},
                     {"state is restored", state_is_restored}});
