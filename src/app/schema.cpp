@@ -252,8 +252,9 @@ void add_train(std::vector<Key>& t) {
   t.push_back({"comm/shards", [](Config& c) -> Slot { return &c.comm.shards; },
                "large linear layers, with sgd and adamw: auto: each rank sums and updates rows of "
                "its own from the samples of all, where that moves fewer bytes than summing their "
-               "gradients; off",
-               one_of({"auto", "off"}), job});
+               "gradients; the ranks of a node keep one copy of them, in memory that they share; "
+               "private: each rank keeps a copy; off",
+               one_of({"auto", "private", "off"}), job});
   t.push_back({"comm/progress", [](Config& c) -> Slot { return &c.comm.progress; },
                "who moves sums on while backward runs: a thread beside the main one; calls of the "
                "main thread between layers; auto: a thread where MPI allows one",

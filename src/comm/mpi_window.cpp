@@ -55,7 +55,7 @@ class MpiWindow final : public SharedWindow {
   std::byte* data() override { return data_; }
   std::size_t bytes() const override { return bytes_; }
   void fence() override {
-    const OneCaller caller(*shared_);
+    const Waiting waiting(*shared_);
     check_mpi(MPI_Win_sync(window_), "MPI_Win_sync");
     check_mpi(MPI_Barrier(node_), "MPI_Barrier");
     check_mpi(MPI_Win_sync(window_), "MPI_Win_sync");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -32,6 +33,11 @@ class OwnerRoute {
   /// Where copies(): as Communicator::start_all_gather_v, of i32 words, unchanged.
   virtual Request start_copies(core::Tensor mine, std::span<const std::int64_t> counts,
                                core::Tensor all) = 0;
+
+  /// Local: what this way is for one rank of each node. @param leaders the first rank of each node,
+  /// in order, which must outlive it; @param first their ranks, consecutive ones being of a node
+  virtual std::unique_ptr<OwnerRoute> between_nodes(Communicator& leaders,
+                                                    std::span<const int> first) const = 0;
 };
 
 }  // namespace isaribi::comm

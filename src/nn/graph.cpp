@@ -56,10 +56,12 @@ void shard(Plan& plan) {
 
 void allocate_values(Plan& plan, const std::vector<Parameter*>& parameters) {
   for (Parameter* p : parameters) {
-    p->value = plan.backend.make(p->shape, plan.options.type);
+    if (p->shards.any()) p->node = plan.options.sharding.node;
+    p->value = p->node != nullptr ? core::Tensor(p->shape, plan.options.type, *p->node)
+                                  : plan.backend.make(p->shape, plan.options.type);
     const core::Tensor host(p->shape, plan.options.type);
     initialise(p->initialiser, plan.options.seed, p->id, host);
-    plan.backend.copy(host, p->value);
+    plan.backend.copy(p->part(host), p->part(p->value));
     plan.backend.synchronize();
   }
 }
@@ -258,6 +260,19 @@ Graph::Memory Graph::memory() const {
   for (const auto& layer : plan.layers)
     memory.workspaces += layer->workspace_bytes(plan.options.max_batch);
   return memory;
+}
+
+std::size_t Graph::shared_bytes(bool one_node) const {
+  const std::size_t width = core::size_of(plan_->options.type);
+  std::size_t bytes = 0;
+  for (const Parameter* p : parameters_) {
+    if (p->shards.any())
+      bytes += comm::NodeMemory::bytes_of(static_cast<std::size_t>(p->shape.count()) * width);
+  }
+  if (one_node) {
+    for (const auto& layer : plan_->layers) bytes += layer->shared_bytes(width);
+  }
+  return bytes;
 }
 
 std::vector<CurvedLayer> Graph::curved_layers() const {

@@ -28,7 +28,8 @@ struct GraphOptions {
   bool training = true;    ///< false: no gradient memory, and activations share memory
   bool allocate = true;    ///< false: shapes, counts and memory() only, for isaribi plan
   std::uint64_t seed = 0;  ///< keys the initialisation
-  Sharding sharding = {};  ///< of linear layers; as it is: none
+  Sharding sharding = {};  ///< of linear layers; as it is: none. Values in node memory are whole
+                           ///< once all ranks of the node have made their graph
 };
 
 struct Plan;  // nn/plan.hpp
@@ -76,6 +77,8 @@ class Graph {
     std::size_t workspaces = 0;  ///< of layers: positions of maxima and the like
   };
   Memory memory() const;
+  /// What a graph with this sharding takes of a node's memory, if it has some.
+  std::size_t shared_bytes(bool one_node) const;
   /// Who hears the passes from now on; null: nobody.
   void set_tap(CurvatureTap* tap);
   /// Every layer that uses parameters, its own or shared ones, in topological order.

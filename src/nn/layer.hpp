@@ -70,6 +70,9 @@ class Layer {
   /// Before prepare(): a layer that gains by it sets the shards of its parameters, and from then on
   /// forms the gradients of this rank's rows only, of the samples of all ranks.
   virtual void shard(const Sharding&) {}
+  /// What prepare() takes of node memory where all ranks are on one node, beside parameters, of
+  /// elements of `width` bytes.
+  virtual std::size_t shared_bytes(std::size_t /*width*/) const { return 0; }
   /// How many inputs it takes.
   virtual std::size_t min_inputs() const { return 1; }
   virtual std::size_t max_inputs() const { return 1; }

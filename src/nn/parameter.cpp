@@ -16,4 +16,17 @@ std::vector<std::int64_t> Parameter::own_counts() const {
   return counts;
 }
 
+core::Tensor Parameter::part(const core::Tensor& whole) const {
+  if (node == nullptr) return whole;
+  const auto [begin, end] = node->slice(shape[0]);
+  return whole.rows(begin, end);
+}
+
+comm::NodeMemory* node_memory(std::span<Parameter* const> parameters) {
+  for (const Parameter* p : parameters) {
+    if (p->node != nullptr) return p->node;
+  }
+  return nullptr;
+}
+
 }  // namespace isaribi::nn

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "comm/node_memory.hpp"
 #include "core/tensor.hpp"
 #include "nn/sharding.hpp"
 
@@ -32,6 +34,9 @@ struct Parameter {
   core::Tensor gradient;  ///< of own(); a slice of the graph's flat gradient tensor (f32 or f64)
                           ///< unless sharded
   Shards shards;          ///< none: ranks sum the gradient and each updates all of the value
+  /// Where the value lies if the ranks of a node have it once between them; null: each has its own.
+  /// Then a rank writes its rows only, between two fences of this memory.
+  comm::NodeMemory* node = nullptr;
 
   /// What this rank updates: the value, or its rows of it.
   core::Tensor own() const {
@@ -40,6 +45,12 @@ struct Parameter {
   core::Shape own_shape() const;
   /// Of a sharded parameter: elements of each rank's rows.
   std::vector<std::int64_t> own_counts() const;
+  /// Of a tensor like the value: what this rank copies into the value, or out of it, where every
+  /// rank has such a tensor.
+  core::Tensor part(const core::Tensor& whole) const;
 };
+
+/// The node memory in which there are values of `parameters`; null: none.
+comm::NodeMemory* node_memory(std::span<Parameter* const> parameters);
 
 }  // namespace isaribi::nn

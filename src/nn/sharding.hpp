@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "comm/node_memory.hpp"
+
 namespace isaribi::nn {
 
 /// Which rows (outputs) of a parameter each rank owns.
@@ -32,6 +34,9 @@ struct Sharding {
   std::int64_t gradient_bytes = 8;  ///< on the wire, of one element of a gradient that is summed
   std::int64_t smallest = 65536;    ///< elements of a weight: below, latencies decide
   std::int64_t rows = 16;           ///< of each rank, at least: products of fewer are slow
+  /// For what the ranks of a node need have only once, of Graph::shared_bytes(); null: each rank
+  /// has all of it.
+  comm::NodeMemory* node = nullptr;
 
   /// Whether a linear layer is better off with its weight in shards, by the bytes that a rank
   /// sends in a step, times P / (P - 1): 4 N (inputs + outputs / P) for what gradients are made of

@@ -24,6 +24,7 @@ class AdamW final : public Optimizer {
     m_.release();
     v_.release();
     clip_gradients(parameters_, settings_.clip_norm, backend_, comm_);
+    rows_.begin();
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const nn::Parameter& p = *parameters_[i];
       backend_.update().adam({.w = p.own(),

@@ -180,12 +180,12 @@ class WeightAverage {
                 api::Backend& backend);
   /// Takes the current weights into the average when `epoch` has reached the start.
   void update(double epoch);
-  /// Swaps the averaged weights in (before evaluation) or out (after it); no-op before the first
-  /// update.
+  /// Collective where weights are in node memory: swaps the averaged weights in (before evaluation)
+  /// or out (after it); no-op before the first update.
   void swap();
   bool active() const;
   /// The averages under the names of their parameters, "conv1/weight"; empty for kind none. While
-  /// swapped in, these hold the trained weights: save only when swapped out.
+  /// swapped in, these hold trained weights: save only when swapped out.
   std::vector<core::NamedTensor> state();
   /// Number of averaged snapshots; part of the checkpoint.
   std::int64_t count() const { return count_; }

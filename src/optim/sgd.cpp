@@ -24,6 +24,7 @@ class Sgd final : public Optimizer {
   std::string step(double lr, std::int64_t) override {
     if (velocity_) velocity_->release();
     clip_gradients(parameters_, settings_.clip_norm, backend_, comm_);
+    rows_.begin();
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const nn::Parameter& p = *parameters_[i];
       const double decay = decay_of(settings_, p);

@@ -1,24 +1,35 @@
 // SPDX-License-Identifier: MIT
 #include "optim/shards.hpp"
 
-#include <optional>
-
 #include "comm/owner_exchange.hpp"
 
 namespace isaribi::optim {
 
+void RowExchange::begin() {
+  if (node_ == nullptr) return;
+  const auto timed = time();
+  node_->fence();
+}
+
 void RowExchange::start(const nn::Parameter& p) {
   if (!p.shards.any()) return;
+  if (p.node != nullptr) return on_node_.push_back({p.value, p.own_counts()});
   under_way_.push_back(
       comm::start_all_gather_along(route_, comm_, p.own(), p.own_counts(), p.value));
 }
 
 void RowExchange::finish() {
-  if (under_way_.empty()) return;
-  std::optional<core::PhaseTimers::Scope> timed;
-  if (timers_) timed.emplace(*timers_, "exchange");
+  if (under_way_.empty() && on_node_.empty()) return;
+  const auto timed = time();
   for (comm::Request& request : under_way_) request.wait();
   under_way_.clear();
+  if (node_ != nullptr) node_->complete(on_node_);
+  on_node_.clear();
+}
+
+std::optional<core::PhaseTimers::Scope> RowExchange::time() const {
+  if (timers_ == nullptr) return std::nullopt;
+  return std::optional<core::PhaseTimers::Scope>(std::in_place, *timers_, "exchange");
 }
 
 Moments::Moments(const char* prefix, Parameters parameters, api::Backend& backend)

@@ -4,6 +4,7 @@
 // optim.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "optim/kinds.hpp"
@@ -14,17 +15,26 @@ namespace isaribi::optim {
 class RowExchange {
  public:
   RowExchange(const Subject& subject, comm::Communicator& comm)
-      : comm_(comm), route_(subject.route), timers_(subject.timers) {}
+      : comm_(comm),
+        route_(subject.route),
+        timers_(subject.timers),
+        node_(nn::node_memory(subject.parameters)) {}
+  /// Collective, before rows are updated: no rank reads them any more.
+  void begin();
   /// Collective, once this rank's rows of `p` are updated; nothing if it is not sharded.
   void start(const nn::Parameter& p);
   /// Waits until the values of all are whole.
   void finish();
 
  private:
+  std::optional<core::PhaseTimers::Scope> time() const;
+
   comm::Communicator& comm_;
   comm::OwnerRoute* route_;
   core::PhaseTimers* timers_;
+  comm::NodeMemory* node_;
   std::vector<comm::Request> under_way_;
+  std::vector<comm::NodeMemory::Parts> on_node_;
 };
 
 /// One tensor beside each parameter, zero at the start (momentum, second moments): of the rows that

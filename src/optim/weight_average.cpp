@@ -40,13 +40,17 @@ void WeightAverage::update(double epoch) {
 
 void WeightAverage::swap() {
   if (!active()) return;
+  comm::NodeMemory* const node = nn::node_memory(parameters_);
+  if (node != nullptr) node->fence();
   for (std::size_t i = 0; i < average_.size(); ++i) {
-    const core::Tensor& value = parameters_[i]->value;
+    const nn::Parameter& p = *parameters_[i];
+    const core::Tensor value = p.part(p.value), average = p.part(average_[i]);
     const core::Tensor spare = scratch_.slice(0, value.shape());
     backend_.copy(value, spare);
-    backend_.copy(average_[i], value);
-    backend_.copy(spare, average_[i]);
+    backend_.copy(average, value);
+    backend_.copy(spare, average);
   }
+  if (node != nullptr) node->fence();
 }
 
 bool WeightAverage::active() const {

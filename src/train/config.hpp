@@ -45,7 +45,8 @@ struct CommSettings {
   std::string topology;           ///< machine file; empty: as found
   std::string tuning;             ///< tuning file; empty: that of the run folder
   bool error_feedback = false;    ///< what `wire` rounds off is added to the next step's gradient
-  std::string shards = "auto";    ///< weights of linear layers in shards: auto, where it pays; off
+  std::string shards = "auto";    ///< weights of linear layers in shards, where it pays: auto, in
+                                  ///< memory that a node shares; private, each rank; off
   std::string progress = "auto";  ///< who moves sums on while backward runs: thread, calls
   std::int64_t bucket_kb = 0;     ///< gradient bucket; 0: chosen from the size of the model
 };

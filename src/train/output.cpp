@@ -29,8 +29,9 @@ Output::Output(const Config& config, const Context& context, const data::Dataset
       attempts_(attempts) {
   for (const auto& layer : graph.layers()) multiply_adds_ += layer->multiply_adds();
   for (const nn::Parameter* p : graph.parameters()) {
-    if (p->shards.any() && p->role == nn::Role::weight)
-      sharded_ += (sharded_.empty() ? "" : ", ") + p->name;
+    if (!p->shards.any() || p->role != nn::Role::weight) continue;
+    sharded_ += (sharded_.empty() ? "" : ", ") + p->name;
+    copies_ = p->node != nullptr ? "node" : "rank";
   }
 }
 
@@ -62,7 +63,10 @@ void Output::start(const Progress& progress, std::int64_t total_steps, double st
         context_.comm.size());
   }
   if (!sharded_.empty())
-    log.info("  shards       {}: each rank sums and updates its rows (comm/shards)", sharded_);
+    log.info(
+        "  shards       {}: each rank sums and updates its rows, each {} has a copy "
+        "(comm/shards)",
+        sharded_, copies_);
   log.info("  backend      {}: {}", context_.backend.name(), context_.backend.description());
   log.info("  run folder   {}", config_.run.dir);
   log.info("");

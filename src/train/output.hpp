@@ -44,6 +44,7 @@ class Output {
   std::int64_t samples_, parameters_, total_steps_ = 0;
   double multiply_adds_ = 0;
   std::string sharded_;  ///< names of the weights in shards
+  std::string copies_;   ///< who has one of them: node, rank
   int attempts_;
   double start_ = 0, interval_start_ = 0;  // wall clock
   double pause_ = 0, interval_pause_ = 0;  // evaluation and checkpoints: not training

@@ -49,13 +49,31 @@ void append(std::vector<core::NamedTensor>& out, const std::string& prefix,
   }
 }
 
-void copy_back(const checkpoint::State& state, const std::string& file, const std::string& prefix,
-               const std::vector<core::NamedTensor>& targets, api::Backend& backend) {
+/// What `state` has for `targets`, in host memory.
+std::vector<core::NamedTensor> read(const checkpoint::State& state, const std::string& file,
+                                    const std::string& prefix,
+                                    const std::vector<core::NamedTensor>& targets) {
   std::vector<core::NamedTensor> host;
   for (const core::NamedTensor& t : targets)
     host.push_back({t.name, core::Tensor(t.tensor.shape(), t.tensor.dtype())});
   checkpoint::restore(state, prefix, host, file);
+  return host;
+}
+
+void copy_back(const checkpoint::State& state, const std::string& file, const std::string& prefix,
+               const std::vector<core::NamedTensor>& targets, api::Backend& backend) {
+  const std::vector<core::NamedTensor> host = read(state, file, prefix, targets);
   for (std::size_t i = 0; i < targets.size(); ++i) backend.copy(host[i].tensor, targets[i].tensor);
+  backend.synchronize();
+}
+
+void set_weights(const checkpoint::State& state, const std::string& file, const std::string& prefix,
+                 nn::Graph& graph, api::Backend& backend) {
+  const std::vector<core::NamedTensor> host = read(state, file, prefix, weights_of(graph));
+  for (std::size_t i = 0; i < host.size(); ++i) {
+    const nn::Parameter& p = *graph.parameters()[i];
+    backend.copy(p.part(host[i].tensor), p.part(p.value));
+  }
   backend.synchronize();
 }
 
@@ -86,7 +104,7 @@ void restore(const checkpoint::State& state, const std::string& file, const RunS
 
 void restore_weights(const checkpoint::State& state, const std::string& file, nn::Graph& graph,
                      api::Backend& backend) {
-  copy_back(state, file, kWeights, weights_of(graph), backend);
+  set_weights(state, file, kWeights, graph, backend);
   copy_back(state, file, kNorm, graph.state(), backend);
 }
 
@@ -94,7 +112,7 @@ bool restore_average(const checkpoint::State& state, const std::string& file, nn
                      api::Backend& backend) {
   const auto count = state.values.find("average/count");
   if (count == state.values.end() || std::get<std::int64_t>(count->second) == 0) return false;
-  copy_back(state, file, kAverage, weights_of(graph), backend);
+  set_weights(state, file, kAverage, graph, backend);
   return true;
 }
 

@@ -26,8 +26,9 @@ struct RunState {
 /// NumericalError when a value is not finite: a checkpoint is a good one.
 checkpoint::State capture(const RunState& run);
 
-/// The inverse of capture; the state of the optimizer was gathered before. @param file for
-/// messages. @throws DataError when names or shapes do not fit.
+/// The inverse of capture; the state of the optimizer was gathered before. Weights are whole on
+/// every rank once all are through. @param file for messages. @throws DataError when names or
+/// shapes do not fit.
 void restore(const checkpoint::State& state, const std::string& file, const RunState& run);
 
 /// Weights and running statistics only: for evaluation, and to start from trained weights.

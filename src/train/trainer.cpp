@@ -10,6 +10,7 @@
 #include "train/evaluator.hpp"
 #include "train/output.hpp"
 #include "train/residuals.hpp"
+#include "train/sharding.hpp"
 #include "train/snapshot.hpp"
 #include "train/step.hpp"
 
@@ -54,6 +55,7 @@ class Trainer {
   std::string checkpoints_;
   data::DatasetInfo train_info_;
   data::Loader loader_, test_loader_;
+  std::unique_ptr<comm::NodeMemory> node_memory_;  ///< of the graph's weights in shards, if any
   std::unique_ptr<nn::Graph> graph_;
   Objective objective_;
   Feed feed_;  ///< of evaluations
@@ -129,11 +131,16 @@ Trainer::Trainer(const Config& config, const Context& context, const RunInputs& 
               context.comm, context.log),
       test_loader_(for_evaluation(config.data), config.data.test, train_info_, false,
                    config.run.seed, context.comm, context.log),
+      node_memory_(node_memory_of(config, context, with_outputs(config.model, train_info_),
+                                  train_info_.sample, graph_options(config, context),
+                                  inputs.reduction->owner_route())),
       graph_(together(context.comm,
                       [&] {
+                        nn::GraphOptions options = graph_options(config, context);
+                        options.sharding.node = node_memory_.get();
                         return std::make_unique<nn::Graph>(with_outputs(config.model, train_info_),
                                                            train_info_.sample, context.backend,
-                                                           graph_options(config, context));
+                                                           options);
                       })),
       objective_(together(context.comm,
                           [&] {
@@ -264,8 +271,10 @@ Outcome Trainer::run() {
                       epoch_of(progress_.step));
     saved_step_ = progress_.step;
   } else if (!inputs_.initial_weights.empty()) {
-    restore_weights(checkpoint::load(inputs_.initial_weights, context_.comm),
-                    inputs_.initial_weights, *graph_, context_.backend);
+    const checkpoint::State weights = checkpoint::load(inputs_.initial_weights, context_.comm);
+    comm::run_together(context_.comm, [&] {
+      restore_weights(weights, inputs_.initial_weights, *graph_, context_.backend);
+    });
   }
   output_.start(progress_, total_steps(), static_cast<double>(steps_per_epoch_));
   loader_.seek({progress_.epoch, progress_.batch});
@@ -299,19 +308,6 @@ Outcome Trainer::run() {
 }
 
 }  // namespace
-
-nn::Sharding sharding_of(const Config& config, int rank, int ranks) {
-  if (config.comm.shards == "off" || config.run.backend == "cuda" ||
-      optim::uses_owners(config.optimizer))
-    return {};
-  const std::string& wire =
-      config.comm.wire == "same" ? config.train.gradient_type : config.comm.wire;
-  return {.rank = rank,
-          .ranks = ranks,
-          .batch = config.data.batch / config.train.micro_batches,
-          .passes = config.train.micro_batches,
-          .gradient_bytes = static_cast<std::int64_t>(core::size_of(core::parse_dtype(wire)))};
-}
 
 Outcome run(const Config& config, const Context& context, const RunInputs& inputs) {
   const data::DatasetInfo train = together(context.comm, [&] {

@@ -11,7 +11,6 @@
 
 #include "comm/reduction_plan.hpp"
 #include "core/error.hpp"
-#include "nn/sharding.hpp"
 #include "train/config.hpp"
 #include "train/context.hpp"
 
@@ -47,10 +46,6 @@ struct Outcome {
   double wall_s = 0;
   std::string stop_reason;  ///< why it stopped early
 };
-
-/// Which weights of a run on `ranks` ranks are sharded, for rank `rank` ([comm] shards). Gradients
-/// must be in host memory for it.
-nn::Sharding sharding_of(const Config& config, int rank, int ranks);
 
 /// Trains as `config` says, from the newest checkpoint of the run folder when there is one and
 /// restart allows it. Collective. @throws core::Error kinds with their exit codes; checkpoints

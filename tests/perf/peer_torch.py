@@ -159,7 +159,7 @@ def model(name):
 def step(a, compiled=False):
     net = model(a["model"]).to(memory_format=torch.channels_last)
     x, labels = torch.rand(a["n"], 1, 28, 28).contiguous(memory_format=torch.channels_last), torch.arange(a["n"]) % 10
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
     forward = torch.compile(net) if compiled else net
 
     def loss():

@@ -10,6 +10,7 @@
 #include "backends/api/backend.hpp"
 #include "comm/bucket_reducer.hpp"
 #include "comm/communicator.hpp"
+#include "comm/node_memory.hpp"
 #include "nn/graph.hpp"
 #include "optim/optimizer.hpp"
 
@@ -37,6 +38,7 @@ class Step {
   comm::Communicator& comm_;
   std::int64_t global_batch_, batch_;
   bool autoencoder_;
+  std::unique_ptr<comm::NodeMemory> node_memory_;  ///< of weights in shards
   std::unique_ptr<nn::Graph> graph_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<comm::AllReducePlan> plan_;

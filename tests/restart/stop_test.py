@@ -121,7 +121,7 @@ class Stop(unittest.TestCase):
     def test_shards_go_on_on_other_rank_counts(self):
         want = None
         # 3 ranks have other rows than 2, and 1 rank all of them; the last run has no shards.
-        for name, jobs in (("calm", [(2, "auto")]), ("cut", [(2, "auto"), (3, "auto"), (1, "auto"), (2, "auto")]),
+        for name, jobs in (("calm", [(2, "auto")]), ("cut", [(2, "auto"), (3, "private"), (1, "auto"), (2, "auto")]),
                            ("off", [(3, "auto"), (2, "off")])):
             for optimizer in ("sgd", "adamw"):
                 run = f"wide_{name}_{optimizer}"
@@ -131,8 +131,9 @@ class Stop(unittest.TestCase):
                     code, output = harness.run(ranks, "train", deck, f"optimizer/kind={optimizer}", "optimizer/lr=0.01",
                                                f"comm/shards={shards}", *steps)
                     self.assertEqual(code, 0, output)
-                    self.assertEqual("linear1/weight, linear2/weight: each rank" in output,
-                                     ranks > 1 and shards == "auto", output)
+                    for copies, value in (("node", "auto"), ("rank", "private")):
+                        line = f"linear1/weight, linear2/weight: each rank sums and updates its rows, each {copies} has a copy"
+                        self.assertEqual(line in output, ranks > 1 and shards == value, output)
                 if name == "calm":
                     want = want or {}
                     want[optimizer] = harness.status(self.folder / run)["test_loss"]

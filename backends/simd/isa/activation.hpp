@@ -63,7 +63,9 @@ inline CrossEntropy v_cross_entropy(vf z, vf target) {
   const vf most = v_set(80.0f);  // exp(-80) vanishes beside 1 and beside z
   const vf one = v_set(1.0f), e = v_exp_of_positive(size < most ? size : most);
   const vf s = v_div(one, v_add(v_add(e, e), one));
-  const vf log = v_mul(s, v_horner(v_mul(s, s), kArtanh, 8));
+  // Beyond 30 the square is nothing beside 1; further on it would underflow, which is slow.
+  const vf squared = size < v_set(30.0f) ? s : v_zero();
+  const vf log = v_mul(s, v_horner(v_mul(squared, squared), kArtanh, 8));
   const vf loss = v_sub(v_add(v_relu(z), log), v_mul(target, z));
   const vf small = v_div(one, v_add(e, one));
   const vf sigmoid = z < v_zero() ? small : v_sub(one, small);

@@ -310,11 +310,15 @@ void axpby_in_double(double alpha, const X* x, double beta, Y* y, ptrdiff_t n) {
   }
 }
 
+/// Weights that several cores have read are asked back so many elements before they are written.
+constexpr ptrdiff_t kOwnAhead = 512;
+
 // An element has the same bits wherever it stands, since a rank may update a part of a parameter.
 void sgd(const Sgd& a) {
   const vf lr = v_set(-a.lr), momentum = v_set(a.momentum), l2 = v_set(a.l2), keep = v_set(a.keep),
            scale = v_set(a.scale);
   each(a.n, [&](ptrdiff_t i, auto lanes) {
+    __builtin_prefetch(a.w + i + kOwnAhead, 1);
     const vf w = get(a.w + i, lanes);
     const vf g = v_fma(l2, w, v_mul(scale, gradient(a.g32, a.g64, i, a.n - i, lanes)));
     vf u = g;
@@ -332,6 +336,7 @@ void adam(const Adam& a) {
            lr = v_set(-a.lr), l2 = v_set(a.l2), keep = v_set(a.keep), epsilon = v_set(a.epsilon),
            k1 = v_set(a.correct1), k2 = v_set(a.correct2);
   each(a.n, [&](ptrdiff_t i, auto lanes) {
+    __builtin_prefetch(a.w + i + kOwnAhead, 1);
     const vf w = get(a.w + i, lanes);
     const vf g = v_fma(l2, w, gradient(a.g32, a.g64, i, a.n - i, lanes));
     const vf m = v_fma(b1, get(a.m + i, lanes), v_mul(c1, g));

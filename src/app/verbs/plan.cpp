@@ -17,7 +17,7 @@
 #include "comm/rank_slice.hpp"
 #include "nn/graph.hpp"
 #include "optim/optimizer.hpp"
-#include "train/trainer.hpp"
+#include "train/sharding.hpp"
 
 namespace isaribi::app {
 namespace {
@@ -122,6 +122,9 @@ void memory_table(const nn::Graph& graph, const train::Config& config,
   if (residual > 0) line("error feedback", residual);
   line("batches ahead", batches);
   line("sum", total);
+  if (shards.weights > 0 && config.comm.shards == "auto")
+    log.info("  {:<24} {:>12}  weights in shards: one copy for all ranks of a node (comm/shards)",
+             "of it, once per node", bytes_text(static_cast<double>(graph.shared_bytes(false))));
   const double set = static_cast<double>(info.samples) * static_cast<double>(info.sample.count()) *
                      static_cast<double>(core::size_of(info.type));
   const bool preload = set <= static_cast<double>(config.data.preload_mb) * 1024 * 1024;
@@ -150,8 +153,9 @@ void traffic_table(const nn::Graph& graph, const train::Config& config, const Pl
     const auto micro = static_cast<double>(config.train.micro_batches);
     log.info("  {:<24} {:>12}  (n - 1) / n of what the gradients of {} weight(s) are made of",
              "shards, sent", bytes_text((n - 1) / n * 4 * micro * shards.factors), shards.weights);
-    log.info("  {:<24} {:>12}  (n - 1) / n of their {:.0f} scalars, updated (comm/shards)", "",
-             bytes_text((n - 1) / n * 4 * shards.all), shards.all);
+    log.info("  {:<24} {:>12}  (n - 1) / n of their {:.0f} scalars, updated{}", "",
+             bytes_text((n - 1) / n * 4 * shards.all), shards.all,
+             config.comm.shards == "auto" ? "; none within a node" : "");
   }
   double channels = 0;  // of all batch norm layers
   for (const nn::Parameter* p : graph.parameters()) {

@@ -6,6 +6,23 @@
 #include "comm/agreement.hpp"
 
 namespace isaribi::comm {
+namespace {
+
+/// @param first rank of each node
+bool groups_are_nodes(const Hierarchy& hierarchy, int l, std::span<const int> first) {
+  if (hierarchy.groups(l).size() != first.size()) return false;
+  for (std::size_t n = 0; n < first.size(); ++n) {
+    const int end = n + 1 < first.size() ? first[n + 1] : hierarchy.ranks();
+    for (int r = first[n]; r < end; ++r) {
+      if (hierarchy.group_of(l, hierarchy.position_of(r)) !=
+          hierarchy.group_of(l, hierarchy.position_of(first[n])))
+        return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
 
 TunedRoute::TunedRoute(Communicator& comm, RankOrder order, Tuning tuning)
     : comm_(comm), order_(std::move(order)), tuning_(std::move(tuning)) {}
@@ -77,6 +94,30 @@ Request TunedRoute::start_copies(core::Tensor mine, std::span<const std::int64_t
   const PlanChoice& plan = tuning_.choose(static_cast<std::int64_t>(all.bytes()));
   return runner(plan, core::DType::i32, core::DType::i32)
       .start_all_gather_v(std::move(mine), counts, std::move(all));
+}
+
+std::unique_ptr<OwnerRoute> TunedRoute::between_nodes(Communicator& leaders,
+                                                      std::span<const int> first) const {
+  const int nodes = leaders.size();
+  RankOrder order = RankOrder::flat(nodes);
+  const Hierarchy machine(order_, {{Exchange::ring, ranks()}});
+  std::sort(order.ranks.begin(), order.ranks.end(), [&](int a, int b) {
+    return machine.position_of(first[static_cast<std::size_t>(a)]) <
+           machine.position_of(first[static_cast<std::size_t>(b)]);
+  });
+  Tuning tuning = tuning_;
+  for (TuningEntry& entry : tuning.entries) {
+    if (entry.plan.library()) continue;
+    const Hierarchy hierarchy(order_, entry.plan.levels);
+    std::vector<HierarchyLevel>& levels = entry.plan.levels;
+    for (int l = 0; l < hierarchy.levels(); ++l) {
+      if (!groups_are_nodes(hierarchy, l, first)) continue;
+      levels.erase(levels.begin(), levels.begin() + l + 1);
+      break;
+    }
+    if (static_cast<int>(levels.size()) == hierarchy.levels()) levels = {{Exchange::ring, nodes}};
+  }
+  return std::make_unique<TunedRoute>(leaders, std::move(order), std::move(tuning));
 }
 
 }  // namespace isaribi::comm

@@ -26,6 +26,9 @@ class TunedRoute final : public OwnerRoute {
   bool copies(std::int64_t bytes) const override;
   Request start_copies(core::Tensor mine, std::span<const std::int64_t> counts,
                        core::Tensor all) override;
+  /// Along the levels above nodes; where none of a plan's levels ends at them, a ring.
+  std::unique_ptr<OwnerRoute> between_nodes(Communicator& leaders,
+                                            std::span<const int> first) const override;
 
  private:
   bool sums(const PlanChoice& plan) const;

@@ -72,6 +72,11 @@ class Linear final : public WeightedLayer {
            sizeof(float);
   }
 
+  std::size_t shared_bytes(std::size_t width) const override {
+    if (!weight().shards.any()) return 0;
+    return SufficientFactors::shared_bytes(sharding_, inputs_, outputs_, width);
+  }
+
   std::optional<Curvature> curvature() override { return affine(1, 1); }
 
   double multiply_adds() const override {

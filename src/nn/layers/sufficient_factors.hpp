@@ -6,6 +6,8 @@
 // every number of ranks.
 #pragma once
 
+#include <utility>
+
 #include "backends/api/backend.hpp"
 #include "comm/communicator.hpp"
 #include "nn/layer.hpp"
@@ -17,6 +19,10 @@ class SufficientFactors {
  public:
   /// Elements that prepare() allocates.
   static std::int64_t elements(const Sharding& sharding, std::int64_t inputs, std::int64_t outputs);
+  /// What it takes of node memory instead where all ranks are on one node, of elements of `width`
+  /// bytes.
+  static std::size_t shared_bytes(const Sharding& sharding, std::int64_t inputs,
+                                  std::int64_t outputs, std::size_t width);
   void prepare(api::Backend& backend, const Sharding& sharding, std::int64_t inputs,
                std::int64_t outputs, core::DType type);
 
@@ -34,11 +40,20 @@ class SufficientFactors {
 
  private:
   int ranks() const { return static_cast<int>(shards_.cuts.size()) - 1; }
+  /// Of the samples of a pass, those of rank r.
+  static std::pair<std::int64_t, std::int64_t> samples(const Pass& pass, int r);
+  core::Tensor dy_of(int owner) const;
+  void write_gradients(const Pass& pass, const core::Tensor& dy);
+  void send_gradients(const Pass& pass, const core::Tensor& dy);
 
   Shards shards_;
   core::Tensor x_, dy_, send_;  // for the largest batch
   Factors current_;
   comm::Request x_request_, dy_request_;
+
+  // Where all ranks are on one node: x_ and what is in dy_ for each owner, which all ranks write.
+  comm::NodeMemory* node_ = nullptr;
+  std::int64_t finished_ = -1;  // fences before others might still read
 };
 
 }  // namespace isaribi::nn::layers
