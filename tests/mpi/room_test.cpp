@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Nodes without room in /dev/shm: searches leave shared levels out, sums onto owners take messages
-// instead, with the same bits. This program answers itself when it asks how much room there is.
-#include <dlfcn.h>
-#include <sys/statvfs.h>
-
+// instead, with the same bits.
 #include <algorithm>
 #include <cstring>
 
@@ -11,6 +8,7 @@
 #include "comm/allreduce/tuned_route.hpp"
 #include "comm/allreduce/tuner.hpp"
 #include "comm/owner_exchange.hpp"
+#include "full_node.hpp"
 #include "harness.hpp"
 
 using namespace isaribi;
@@ -18,30 +16,6 @@ using namespace isaribi::mpi_test;
 using comm::Communicator;
 
 namespace {
-
-bool full = false;
-
-}  // namespace
-
-// In place of the C library's.
-extern "C" int statvfs(const char* path, struct statvfs* status) {
-  using Function = int (*)(const char*, struct statvfs*);
-  static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "statvfs"));
-  const int result = real(path, status);
-  if (full && std::strcmp(path, "/dev/shm") == 0) status->f_bavail = 0;
-  return result;
-}
-
-namespace {
-
-/// Says on every rank of this job that its node is full, while it lives.
-class NoRoom {
- public:
-  NoRoom() { full = true; }
-  ~NoRoom() { full = false; }
-  NoRoom(const NoRoom&) = delete;
-  NoRoom& operator=(const NoRoom&) = delete;
-};
 
 std::string shared_plan(const Communicator& world) {
   return "shared" + std::to_string(world.size()) + "/1K";
