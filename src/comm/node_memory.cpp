@@ -45,7 +45,7 @@ NodeMemory::NodeMemory(Communicator& comm, std::unique_ptr<Communicator> node, s
   for (const int first : first_of_node(comm, *node_)) {
     if (first_.empty() || first_.back() != first) first_.push_back(first);
   }
-  if (route != nullptr && route->ranks() == comm.size() && node_->is_root())
+  if (route != nullptr && route->ranks() == comm.size() && first_.size() > 1 && node_->is_root())
     route_ = route->between_nodes(*leaders_, first_);
   first_.push_back(comm.size());
   run_together(comm, [&] { window_ = node_->make_shared_window(bytes); });  // a node fails alike

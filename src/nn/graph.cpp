@@ -275,6 +275,12 @@ std::size_t Graph::shared_bytes(bool one_node) const {
   return bytes;
 }
 
+std::size_t shared_bytes(const ModelSpec& model, const core::Shape& sample, api::Backend& backend,
+                         GraphOptions options, bool one_node) {
+  options.allocate = false;
+  return Graph(model, sample, backend, options).shared_bytes(one_node);
+}
+
 std::vector<CurvedLayer> Graph::curved_layers() const {
   const Plan& plan = *plan_;
   std::vector<int> readers(plan.nodes.size(), 0), norms(plan.nodes.size(), 0);

@@ -92,6 +92,10 @@ class Graph {
   core::Tensor flat_gradient_;
 };
 
+/// Graph::shared_bytes of a graph that is yet to be made.
+std::size_t shared_bytes(const ModelSpec& model, const core::Shape& sample, api::Backend& backend,
+                         GraphOptions options, bool one_node);
+
 /// Names of the presets, for messages and --help.
 std::vector<std::string> preset_names();
 /// The layers of a preset for samples of `sample` shape and `outputs` outputs. @throws UsageError

@@ -22,15 +22,14 @@ nn::Sharding sharding_of(const Config& config, int rank, int ranks) {
 std::unique_ptr<comm::NodeMemory> node_memory_of(const Config& config, const Context& context,
                                                  const nn::ModelSpec& model,
                                                  const core::Shape& sample,
-                                                 nn::GraphOptions options,
+                                                 const nn::GraphOptions& options,
                                                  const comm::OwnerRoute* route) {
   if (config.comm.shards == "private") return nullptr;
-  options.allocate = false;
   auto node = context.comm.split_node();
   const bool one_node = node->size() == context.comm.size();
   std::size_t bytes = 0;
   comm::run_together(context.comm, [&] {
-    bytes = nn::Graph(model, sample, context.backend, options).shared_bytes(one_node);
+    bytes = nn::shared_bytes(model, sample, context.backend, options, one_node);
   });
   if (bytes == 0) return nullptr;
   if (!comm::NodeMemory::serves(context.comm, *node)) return nullptr;

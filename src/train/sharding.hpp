@@ -20,7 +20,7 @@ nn::Sharding sharding_of(const Config& config, int rank, int ranks);
 std::unique_ptr<comm::NodeMemory> node_memory_of(const Config& config, const Context& context,
                                                  const nn::ModelSpec& model,
                                                  const core::Shape& sample,
-                                                 nn::GraphOptions options,
+                                                 const nn::GraphOptions& options,
                                                  const comm::OwnerRoute* route);
 
 }  // namespace isaribi::train

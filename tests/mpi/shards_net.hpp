@@ -79,12 +79,11 @@ class Net {
     nn::GraphOptions options{
         .max_batch = setup.batch, .seed = 3, .sharding = whatever_it_costs(comm, setup.batch)};
     if (setup.nodes > 0) {
-      options.allocate = false;
-      const nn::Graph plan(model(setup.bias), core::Shape{kInputs}, *backend_, options);
       node_memory_ = std::make_unique<comm::NodeMemory>(
           comm, comm.split(comm.rank() * setup.nodes / comm.size()),
-          plan.shared_bytes(setup.nodes == 1), setup.route);
-      options.allocate = true;
+          nn::shared_bytes(model(setup.bias), core::Shape{kInputs}, *backend_, options,
+                           setup.nodes == 1),
+          setup.route);
       options.sharding.node = node_memory_.get();
     }
     graph_ =

@@ -10,8 +10,7 @@ namespace isaribi::perf {
 namespace {
 
 constexpr std::int64_t kClasses = 10;
-constexpr double kRate =
-    1e-4;  // as of the peer: the same batch at 0.05 makes the autoencoder diverge
+constexpr double kRate = 1e-4;  // as of the peer; at 0.05 the autoencoder diverges
 
 nn::LayerSpec linear(double features) {
   nn::LayerSpec spec;
@@ -50,12 +49,9 @@ Step::Step(const std::string& model, std::int64_t batch, api::Backend& backend,
   options.max_batch = batch_;
   options.sharding = {.rank = comm.rank(), .ranks = comm.size(), .batch = batch};
   const core::Shape sample{28, 28, 1};
-  options.allocate = false;
-  const std::size_t shared =
-      nn::Graph(model_spec(model), sample, backend, options).shared_bytes(true);
-  options.allocate = true;
-  if (shared > 0) {
-    node_memory_ = std::make_unique<comm::NodeMemory>(comm, comm.split_node(), shared);
+  if (const std::size_t bytes =
+          nn::shared_bytes(model_spec(model), sample, backend, options, true)) {
+    node_memory_ = std::make_unique<comm::NodeMemory>(comm, comm.split_node(), bytes);
     options.sharding.node = node_memory_.get();
   }
   graph_ = std::make_unique<nn::Graph>(model_spec(model), sample, backend, options);
