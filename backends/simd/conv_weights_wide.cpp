@@ -288,11 +288,15 @@ Layer layer_of(const api::ConvBackwardWeights& args, const Kernels& kernels) {
   }
   const std::int64_t all = (l.c + kernels.lanes - 1) / kernels.lanes;
   // Panels of nearly equal width and height: a small one at the end would wait for its few sums.
-  const std::int64_t across = (all + kernels.gemm_vectors - 1) / kernels.gemm_vectors;
+  // Of 1 x 1 layers, which read x and dy once per tile, tiles are as high as can be.
+  const bool fours =
+      l.kh * l.kw > 1 && all % kernels.gemm_vectors != 0 && all % kMaxPanelVectors == 0;
+  const std::int64_t most_vectors = fours ? kMaxPanelVectors : kernels.gemm_vectors;
+  const std::int64_t across = (all + most_vectors - 1) / most_vectors;
   const std::int64_t vectors = (all + across - 1) / across;
   l.width = vectors * kernels.lanes;
   const bool follow = l.g.dilation_w == 1 && l.c == l.width;  // taps, in x and in the sums
-  const std::int64_t fit = follow ? kernels.gemm_vectors / vectors : 1;
+  const std::int64_t fit = follow ? most_vectors / vectors : 1;
   const std::int64_t groups = (l.kw + fit - 1) / fit;
   std::int64_t together = (l.kw + groups - 1) / groups;
   std::int64_t wide = together * vectors;  // of a tile

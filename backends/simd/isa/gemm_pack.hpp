@@ -99,6 +99,37 @@ inline void pack_panel_of_lines(const PackPanels& p, const float* from, ptrdiff_
   }
 }
 
+/// Halves of a vector that lie apart, from 16 bytes each, or a half from 8 bytes each.
+inline __m256 halves(__m128 low, const float* high) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(low), _mm_loadu_ps(high), 1);
+}
+inline __m128 quarters(const float* low, const float* high) {
+  const __m128 half = _mm_castpd_ps(_mm_load_sd(reinterpret_cast<const double*>(low)));
+  return _mm_loadh_pi(half, reinterpret_cast<const __m64*>(high));
+}
+
+/// to[k][0..width) of the panels that rows of A are packed to, of 4 and of 6 lines: vectors that
+/// end where rows do not, so that no store crosses a line of cache. Returns how many rows were
+/// packed.
+inline ptrdiff_t pack_narrow_rows(const float* from, ptrdiff_t stride, ptrdiff_t depth,
+                                  ptrdiff_t width, float* to) {
+  ptrdiff_t k = 0;
+  if (width == 4) {
+    for (; k + 2 <= depth; k += 2, from += 2 * stride, to += 8)
+      _mm256_storeu_ps(to, halves(_mm_loadu_ps(from), from + stride));
+  } else if (width == 6) {
+    for (; k + 4 <= depth; k += 4, from += 4 * stride, to += 24) {
+      const float *b = from + stride, *c = b + stride, *d = c + stride;
+      const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)),
+                                              quarters(from + 4, b), 1);
+      _mm256_storeu_ps(to, low);
+      _mm256_storeu_ps(to + 8, halves(_mm_loadu_ps(b + 2), c));
+      _mm256_storeu_ps(to + 16, halves(quarters(c + 4, d), d + 2));
+    }
+  }
+  return k;
+}
+
 /// All panels, some rows at a time: each cache line and page of the matrix is visited once. As many
 /// as an L1 holds of rows one page apart, else, of narrow panels, more: a core whose L1 is shared
 /// with a neighbour takes five times as long to store pieces of a few lines.
@@ -118,9 +149,11 @@ void pack_panels_of_rows(const PackPanels& p) {
         for (ptrdiff_t j = 0; j < rows * p.width; ++j) to[j] = 0.0f;
       }
       const int* mask = kMask + 8 - lanes;
-      pack_rows_of<8>(used, from, p.along,
-                      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask)), rows, p.width,
-                      to);
+      const ptrdiff_t done =
+          count == p.width ? pack_narrow_rows(from, p.along, rows, p.width, to) : 0;
+      pack_rows_of<8>(used, from + done * p.along, p.along,
+                      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask)), rows - done,
+                      p.width, to + done * p.width);
     }
   }
 }

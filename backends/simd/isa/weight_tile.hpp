@@ -18,19 +18,37 @@ using isaribi::simd::WeightTile;
 template <bool PART, int NV, int R, int S>
 [[gnu::always_inline]] inline void weight_step(const float* dy, vmask last, const float* x,
                                                ptrdiff_t run_step, vf (&acc)[R][S][NV]) {
-  vf g[NV];
+  const auto vector = [&](int v) {
+    return PART && v == NV - 1 ? v_load(dy + v * kLanes, last) : v_load(dy + v * kLanes);
+  };
+  if constexpr (NV <= R * S) {
+    vf g[NV];
 #pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) {
-    const bool part = PART && v == NV - 1;
-    g[v] = part ? v_load(dy + v * kLanes, last) : v_load(dy + v * kLanes);
-  }
+    for (int v = 0; v < NV; ++v) g[v] = vector(v);
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
-    for (int s = 0; s < S; ++s) {
-      const vf b = v_set(x[r * run_step + s]);
+      for (int s = 0; s < S; ++s) {
+        const vf b = v_set(x[r * run_step + s]);
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) v_fma_to(acc[r][s][v], g[v], b);
+        for (int v = 0; v < NV; ++v) v_fma_to(acc[r][s][v], g[v], b);
+      }
+    }
+  } else {
+    vf b[R][S];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+      for (int s = 0; s < S; ++s) b[r][s] = v_set(x[r * run_step + s]);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      const vf g = vector(v);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+        for (int s = 0; s < S; ++s) v_fma_to(acc[r][s][v], g, b[r][s]);
+      }
     }
   }
 }
