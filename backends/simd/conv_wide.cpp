@@ -5,9 +5,11 @@
 // side,
 // z[q, s O + o] = sum over kernel rows and input channels of x[.., q, k] w[o, r, s, k], for every
 // unpadded input column q; then y[w, o] = sum_s z[w + s, s O + o] is gathered, KW additions per
-// pixel. The data gradient of a strided layer does so for each of its phases. 5 x 5 with 6 outputs:
-// 30 of 32 lanes instead of 6 of 16, and no work on padding.
+// pixel. 5 x 5 with 6 outputs: 30 of 32 lanes instead of 6 of 16, and no work on padding. In the
+// data gradient of a strided layer the phases of the same output rows read the same z: 3 x 3 of
+// stride 2 with 3 outputs takes 9 of 16 lanes at a time, not 3 or 6 of 16.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "backends/simd/conv.hpp"
@@ -17,31 +19,91 @@ namespace isaribi::simd {
 namespace {
 
 constexpr std::int64_t kMinDepth = 16;  // multiply-adds per lane that pay for the gathering
+constexpr std::size_t kMostSides = 8;   // one or two for each step of the stride downwards
 
-/// Vectors needed for all taps of a kernel row, 0 when this form does not apply or does not pay.
-/// Measured on an Intel Xeon (family 6 model 207): FMAs of one-vector tiles take 1.2 times as long
-/// as those of two to four, and gathering a pixel as long as 14 FMAs.
-int wide_vectors(const ConvWork& work, const Phase& phase, const Kernels& kernels) {
-  const auto rows = static_cast<std::int64_t>(phase.offset.size());
-  if (work.groups != 1 || work.in_step_w != 1 || phase.run_taps < 2 || rows * work.c < kMinDepth ||
-      work.group_out > kernels.lanes) {
-    return 0;
+/// Phases [begin, end): those of the same output rows, which read the same kernel rows, as many as
+/// a panel has room for.
+struct Side {
+  std::size_t begin = 0, end = 0;
+  std::int64_t kernel_rows = 0, taps = 0;  // taps of a kernel row, of all phases
+  std::int64_t width = 0;                  // of a pixel of z, in whole vectors
+  const Phase* rows_of = nullptr;          // one that has taps
+  const float* packed = nullptr;
+};
+
+/// How many kernel rows a phase reads, each in one run of taps; -1 when these are not all that it
+/// has of a row.
+std::int64_t kernel_rows(const Phase& phase) {
+  const auto step = static_cast<std::size_t>(phase.run_taps);
+  for (std::size_t t = step; t < phase.taps.size(); t += step) {
+    if (phase.taps[t].row == phase.taps[t - step].row) return -1;
   }
-  constexpr double kOneVector = 1.2, kGather = 14;
-  const std::int64_t taps = phase.run_taps;
-  const std::int64_t vectors = (taps * work.group_out + kernels.lanes - 1) / kernels.lanes;
-  if (vectors > kMaxPanelVectors) return 0;
-  const auto depth = static_cast<double>(rows * work.c),
-             columns = static_cast<double>(phase.columns);
-  const double narrow = kOneVector * columns * static_cast<double>(taps) * depth;
-  const double wide = static_cast<double>(work.w * vectors) * depth + kGather * columns;
-  return wide < narrow ? static_cast<int>(vectors) : 0;
+  return static_cast<std::int64_t>(phase.offset.size());
 }
 
-/// [kernel row][k][width] with tap s of output o at s O + o.
+/// The phases from `begin` on that go together; no kernel rows where there is no tap, -1 where
+/// this form does not apply.
+Side side_of(const ConvWork& work, std::size_t begin, const Kernels& kernels) {
+  Side side;
+  side.begin = side.end = begin;
+  for (; side.end < work.phase_count; ++side.end) {
+    const Phase& phase = work.phases[side.end];
+    if (phase.first_row != work.phases[begin].first_row) break;
+    if (phase.taps.empty()) continue;
+    const std::int64_t rows = kernel_rows(phase), taps = side.taps + phase.run_taps;
+    if (side.taps > 0 && taps * work.out_c > kMaxPanelVectors * kernels.lanes) break;
+    side.kernel_rows = side.taps == 0 || rows == side.kernel_rows ? rows : -1;
+    side.taps = taps;
+  }
+  const std::int64_t lanes = kernels.lanes;
+  side.width = std::max<std::int64_t>(1, (side.taps * work.out_c + lanes - 1) / lanes) * lanes;
+  return side;
+}
+
+/// What a row of the phases costs, in FMAs, in this form and in the other one. Measured on an Intel
+/// Xeon (family 6 model 207): FMAs of one-vector tiles take 1.2 times as long as those of two to
+/// four, and gathering a pixel as long as 14 FMAs.
+struct Costs {
+  double wide = 0, narrow = 0;
+};
+Costs costs_of(const ConvWork& work, const Side& side, int lanes) {
+  constexpr double kOneVector = 1.2, kGather = 14;
+  const auto depth = static_cast<double>(side.kernel_rows * work.c);
+  Costs costs{static_cast<double>(work.w * side.width / lanes) * depth, 0};
+  for (std::size_t i = side.begin; i < side.end; ++i) {
+    const Phase& phase = work.phases[i];
+    const auto columns = static_cast<double>(phase.columns);
+    const auto taps = static_cast<double>(phase.taps.empty() ? 0 : phase.run_taps);
+    costs.wide += kGather * columns;
+    costs.narrow += kOneVector * columns * taps * depth;
+  }
+  return costs;
+}
+
+/// Cuts the phases into sides. @return how many; 0 when this form does not apply or does not pay
+std::size_t find_sides(const ConvWork& work, const Kernels& kernels,
+                       std::array<Side, kMostSides>& sides) {
+  if (work.groups != 1 || work.in_step_w != 1 || work.group_out > kernels.lanes) return 0;
+  Costs all;
+  std::size_t count = 0;
+  std::int64_t most = 0;  // taps
+  for (std::size_t i = 0; i < work.phase_count; ++count) {
+    if (count == kMostSides) return 0;
+    const Side& side = sides[count] = side_of(work, i, kernels);
+    i = side.end;
+    if (side.taps == 0) continue;
+    if (side.kernel_rows * work.c < kMinDepth || side.width > kMaxPanelVectors * kernels.lanes)
+      return 0;
+    most = std::max(most, side.taps);
+    const Costs costs = costs_of(work, side, kernels.lanes);
+    all.wide += costs.wide;
+    all.narrow += costs.narrow;
+  }
+  return most > 1 && all.wide < all.narrow ? count : 0;
+}
+
+/// The taps of a phase into [kernel row][k][width], tap s of output o at s O + o.
 void pack(const ConvWork& work, const Phase& phase, std::int64_t width, float* packed) {
-  const auto rows = static_cast<std::int64_t>(phase.offset.size());
-  std::memset(packed, 0, static_cast<std::size_t>(rows * work.c * width) * sizeof(float));
   for (std::size_t t = 0; t < phase.taps.size(); ++t) {
     const std::int64_t row = static_cast<std::int64_t>(t) / phase.run_taps;
     const std::int64_t s = static_cast<std::int64_t>(t) % phase.run_taps;
@@ -53,13 +115,38 @@ void pack(const ConvWork& work, const Phase& phase, std::int64_t width, float* p
   }
 }
 
-/// Row p of a phase: the kernel rows that lie inside the image, side by side, then gathered.
-void run_row(const ConvWork& work, const Phase& phase, const Kernels& kernels, const float* packed,
-             std::int64_t width, std::int64_t n, std::int64_t p, float* z, ConvPanel& a,
-             GatherRow& gather) {
-  const auto rows = static_cast<std::int64_t>(phase.offset.size());
+/// What a thread needs for the rows of a side.
+struct Walk {
+  float* z = nullptr;
+  ConvPanel panel{};
+  GatherRow gather{};
+};
+
+Walk walk_of(const ConvWork& work, const Side& side, const Kernels& kernels, float* z) {
+  Walk walk;
+  walk.z = z;
+  walk.panel.x_pixel = work.c;
+  walk.panel.run = static_cast<int>(work.c);
+  walk.panel.y = z + work.lead_w * side.width;
+  walk.panel.y_pixel = side.width;
+  walk.panel.rows = 1;
+  walk.panel.columns = work.w;
+  walk.panel.vectors = static_cast<int>(side.width / kernels.lanes);
+  walk.panel.channels = static_cast<int>(side.width);
+  walk.gather.z_pixel = side.width;
+  walk.gather.channels = static_cast<int>(work.out_c);
+  walk.gather.y_pixel = work.out_step_w * work.out_c;
+  walk.gather.bias = work.bias;
+  walk.gather.relu = work.relu;
+  return walk;
+}
+
+/// z of row p: of the kernel rows that lie inside the image.
+void multiply_row(const ConvWork& work, const Side& side, const Kernels& kernels, std::int64_t n,
+                  std::int64_t p, ConvPanel& a) {
+  const Phase& phase = *side.rows_of;
   const std::int64_t top = p * work.in_step_h - work.lead_h;
-  std::int64_t first = 0, end = rows;  // kernel rows whose taps lie inside
+  std::int64_t first = 0, end = side.kernel_rows;  // kernel rows whose taps lie inside
   const auto at = [&](std::int64_t r) {
     return top + phase.taps[static_cast<std::size_t>(r * phase.run_taps)].row;
   };
@@ -68,68 +155,80 @@ void run_row(const ConvWork& work, const Phase& phase, const Kernels& kernels, c
   a.x = work.x + (n * work.h + top) * work.w * work.c;  // rows before `first` are not read
   a.offset = phase.offset.data() + first;
   a.segments = static_cast<int>(end - first);
-  a.w = packed + first * work.c * width;
-  a.y = z + work.lead_w * width;
+  a.w = side.packed + first * work.c * side.width;
   kernels.conv_panel(a);
-  gather.y = work.y + ((n * work.out_h + phase.first_row + p * work.out_step_h) * work.out_w +
-                       phase.first_column) *
-                          work.out_c;
-  kernels.gather_row(gather);
 }
 
-void run_phase(const ConvWork& work, Phase& phase, Context& context) {
-  const Kernels& kernels = context.kernels();
-  Scratch& scratch = context.scratch;
-  const int vectors = wide_vectors(work, phase, kernels);
-  const std::int64_t width = static_cast<std::int64_t>(vectors) * kernels.lanes;
-  const auto rows = static_cast<std::int64_t>(phase.offset.size());
-  float* packed = scratch.get<float>(Use::weights, rows * work.c * width);
-  pack(work, phase, width, packed);
-  for (std::size_t r = 0; r < phase.offset.size(); ++r) {  // the input is read where it lies
-    phase.offset[r] =
-        phase.taps[r * static_cast<std::size_t>(phase.run_taps)].row * work.w * work.c;
-  }
-  const std::int64_t z_columns = work.lead_w + work.w + work.tail_w + 1;
-  const std::int64_t items = work.n * phase.rows;
-  parallel_ranges(items, items * work.w * work.c * 16, 1, [&](Range range) {
-    float* z = scratch.get<float>(Use::strip, z_columns * width, omp_get_thread_num());
-    std::memset(z, 0, static_cast<std::size_t>(z_columns * width) * sizeof(float));
-    ConvPanel a{};
-    a.x_pixel = work.c;
-    a.run = static_cast<int>(work.c);
-    a.y_pixel = width;
-    a.rows = 1;
-    a.columns = work.w;
-    a.vectors = vectors;
-    a.channels = static_cast<int>(width);
-    GatherRow gather{};
-    gather.z = z + phase.taps.front().column * width;
-    gather.z_pixel = width;
-    gather.taps = static_cast<int>(phase.run_taps);
+/// Row p of each phase; the taps of the phases follow each other in the pixels of z.
+void run_row(const ConvWork& work, const Side& side, const Kernels& kernels, std::int64_t n,
+             std::int64_t p, Walk& walk) {
+  if (p >= work.phases[side.begin].rows) return;
+  if (side.rows_of) multiply_row(work, side, kernels, n, p, walk.panel);
+  const float* z = walk.z;
+  GatherRow& gather = walk.gather;
+  for (std::size_t i = side.begin; i < side.end; ++i) {
+    const Phase& phase = work.phases[i];
+    gather.taps = phase.taps.empty() ? 0 : static_cast<int>(phase.run_taps);
+    gather.z = phase.taps.empty() ? z : z + phase.taps.front().column * side.width;
     gather.columns = phase.columns;
-    gather.channels = static_cast<int>(work.out_c);
-    gather.y_pixel = work.out_step_w * work.out_c;
-    gather.bias = work.bias;
-    gather.relu = work.relu;
-    for (std::int64_t item = range.begin; item < range.end; ++item) {
-      run_row(work, phase, kernels, packed, width, item / phase.rows, item % phase.rows, z, a,
-              gather);
-    }
-  });
+    gather.y = work.y + ((n * work.out_h + phase.first_row + p * work.out_step_h) * work.out_w +
+                         phase.first_column) *
+                            work.out_c;
+    kernels.gather_row(gather);
+    z += gather.taps * work.out_c;
+  }
+}
+
+/// Its weights, lanes beside each other, and the rows of the input where it lies.
+void prepare(ConvWork& work, Side& side, float* packed) {
+  std::memset(packed, 0,
+              static_cast<std::size_t>(side.kernel_rows * work.c * side.width) * sizeof(float));
+  side.packed = packed;
+  std::int64_t lane = 0;
+  for (std::size_t i = side.begin; i < side.end; ++i) {
+    Phase& phase = work.phases[i];
+    if (phase.taps.empty()) continue;
+    pack(work, phase, side.width, packed + lane);
+    lane += phase.run_taps * work.out_c;
+    for (std::size_t r = 0; r < phase.offset.size(); ++r)
+      phase.offset[r] =
+          phase.taps[r * static_cast<std::size_t>(phase.run_taps)].row * work.w * work.c;
+    side.rows_of = &phase;
+  }
 }
 
 }  // namespace
 
 bool run_wide(ConvWork& work, Context& context) {
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    const Phase& phase = work.phases[i];
-    const bool empty = phase.rows == 0 || phase.columns == 0;
-    if (!empty && wide_vectors(work, phase, context.kernels()) == 0) return false;
+  const Kernels& kernels = context.kernels();
+  std::array<Side, kMostSides> sides;
+  const std::size_t count = find_sides(work, kernels, sides);
+  if (count == 0) return false;
+  std::int64_t weights = 0, widest = 0, rows = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    weights += sides[i].kernel_rows * work.c * sides[i].width;
+    widest = std::max(widest, sides[i].width);
+    rows = std::max(rows, work.phases[sides[i].begin].rows);
   }
-  for (std::size_t i = 0; i < work.phase_count; ++i) {
-    Phase& phase = work.phases[i];
-    if (phase.rows > 0 && phase.columns > 0) run_phase(work, phase, context);
+  float* packed = context.scratch.get<float>(Use::weights, weights);
+  for (std::size_t i = 0; i < count; ++i) {
+    prepare(work, sides[i], packed);
+    packed += sides[i].kernel_rows * work.c * sides[i].width;
   }
+  const std::int64_t z_elements = (work.lead_w + work.w + work.tail_w + 1) * widest;
+  const std::int64_t items = work.n * rows;
+  parallel_ranges(items, items * work.w * work.c * 16, 1, [&](Range range) {
+    float* z = context.scratch.get<float>(Use::strip, static_cast<std::int64_t>(count) * z_elements,
+                                          omp_get_thread_num());
+    std::memset(z, 0, static_cast<std::size_t>(z_elements) * count * sizeof(float));
+    std::array<Walk, kMostSides> walks;
+    for (std::size_t i = 0; i < count; ++i)
+      walks[i] = walk_of(work, sides[i], kernels, z + static_cast<std::int64_t>(i) * z_elements);
+    for (std::int64_t item = range.begin; item < range.end; ++item) {
+      for (std::size_t i = 0; i < count; ++i)
+        run_row(work, sides[i], kernels, item / rows, item % rows, walks[i]);
+    }
+  });
   return true;
 }
 

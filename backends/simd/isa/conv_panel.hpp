@@ -151,17 +151,18 @@ const float* conv_panel(const ConvPanel& a) {
   }
 }
 
-/// The taps known to the compiler, 0: those of `a`. Nothing is masked: lanes of other pixels are
-/// overwritten by these, or left in a buffer.
+/// The taps known to the compiler, 0: those of `a`. Where pixels follow each other nothing is masked:
+/// lanes of other pixels are overwritten by these.
 template <int TAPS>
 void gather_pixels(const GatherRow& a) {
-  const vf bias = a.bias ? v_load(a.bias, v_first(a.channels)) : v_zero();
+  const vmask channels = v_first(a.channels);
+  const vf bias = a.bias ? v_load(a.bias, channels) : v_zero();
   const ptrdiff_t step = a.z_pixel + a.channels;
   const ptrdiff_t whole = a.channels == kLanes      ? a.columns
                           : a.y_pixel == a.channels ? a.columns - (kLanes - 1) / a.channels
                                                     : 0;
   const float* z = a.z;
-  float *y = a.y, pixel[kLanes];
+  float* y = a.y;
   for (ptrdiff_t w = 0; w < a.columns; ++w, z += a.z_pixel, y += a.y_pixel) {
     vf sum = bias;
 #pragma GCC unroll 8
@@ -169,15 +170,23 @@ void gather_pixels(const GatherRow& a) {
     if (a.relu) sum = v_relu(sum);
     if (w < whole) {
       v_store(y, sum);
-      continue;
+    } else {
+      v_store(y, sum, channels);
     }
-    v_store(pixel, sum);
-    for (int o = 0; o < a.channels; ++o) y[o] = pixel[o];
   }
 }
 
 void gather_row(const GatherRow& a) {
-  a.taps == 3 ? gather_pixels<3>(a) : gather_pixels<0>(a);
+  switch (a.taps) {
+    case 1:
+      return gather_pixels<1>(a);
+    case 2:
+      return gather_pixels<2>(a);
+    case 3:
+      return gather_pixels<3>(a);
+    default:
+      return gather_pixels<0>(a);
+  }
 }
 
 }  // namespace
