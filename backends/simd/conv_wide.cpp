@@ -19,11 +19,11 @@ namespace isaribi::simd {
 namespace {
 
 constexpr std::int64_t kMinDepth = 16;  // multiply-adds per lane that pay for the gathering
-constexpr std::size_t kMostSides = 8;   // one or two for each step of the stride downwards
+constexpr std::size_t kMostGroups = 8;  // one or two for each step of the stride downwards
 
 /// Phases [begin, end): those of the same output rows, which read the same kernel rows, as many as
 /// a panel has room for.
-struct Side {
+struct PhaseGroup {
   std::size_t begin = 0, end = 0;
   std::int64_t kernel_rows = 0, taps = 0;  // taps of a kernel row, of all phases
   std::int64_t width = 0;                  // of a pixel of z, in whole vectors
@@ -43,21 +43,21 @@ std::int64_t kernel_rows(const Phase& phase) {
 
 /// The phases from `begin` on that go together; no kernel rows where there is no tap, -1 where
 /// this form does not apply.
-Side side_of(const ConvWork& work, std::size_t begin, const Kernels& kernels) {
-  Side side;
-  side.begin = side.end = begin;
-  for (; side.end < work.phase_count; ++side.end) {
-    const Phase& phase = work.phases[side.end];
+PhaseGroup group_of(const ConvWork& work, std::size_t begin, const Kernels& kernels) {
+  PhaseGroup group;
+  group.begin = group.end = begin;
+  for (; group.end < work.phase_count; ++group.end) {
+    const Phase& phase = work.phases[group.end];
     if (phase.first_row != work.phases[begin].first_row) break;
     if (phase.taps.empty()) continue;
-    const std::int64_t rows = kernel_rows(phase), taps = side.taps + phase.run_taps;
-    if (side.taps > 0 && taps * work.out_c > kMaxPanelVectors * kernels.lanes) break;
-    side.kernel_rows = side.taps == 0 || rows == side.kernel_rows ? rows : -1;
-    side.taps = taps;
+    const std::int64_t rows = kernel_rows(phase), taps = group.taps + phase.run_taps;
+    if (group.taps > 0 && taps * work.out_c > kMaxPanelVectors * kernels.lanes) break;
+    group.kernel_rows = group.taps == 0 || rows == group.kernel_rows ? rows : -1;
+    group.taps = taps;
   }
   const std::int64_t lanes = kernels.lanes;
-  side.width = std::max<std::int64_t>(1, (side.taps * work.out_c + lanes - 1) / lanes) * lanes;
-  return side;
+  group.width = std::max<std::int64_t>(1, (group.taps * work.out_c + lanes - 1) / lanes) * lanes;
+  return group;
 }
 
 /// What a row of the phases costs, in FMAs, in this form and in the other one. Measured on an Intel
@@ -66,11 +66,11 @@ Side side_of(const ConvWork& work, std::size_t begin, const Kernels& kernels) {
 struct Costs {
   double wide = 0, narrow = 0;
 };
-Costs costs_of(const ConvWork& work, const Side& side, int lanes) {
+Costs costs_of(const ConvWork& work, const PhaseGroup& group, int lanes) {
   constexpr double kOneVector = 1.2, kGather = 14;
-  const auto depth = static_cast<double>(side.kernel_rows * work.c);
-  Costs costs{static_cast<double>(work.w * side.width / lanes) * depth, 0};
-  for (std::size_t i = side.begin; i < side.end; ++i) {
+  const auto depth = static_cast<double>(group.kernel_rows * work.c);
+  Costs costs{static_cast<double>(work.w * group.width / lanes) * depth, 0};
+  for (std::size_t i = group.begin; i < group.end; ++i) {
     const Phase& phase = work.phases[i];
     const auto columns = static_cast<double>(phase.columns);
     const auto taps = static_cast<double>(phase.taps.empty() ? 0 : phase.run_taps);
@@ -80,22 +80,22 @@ Costs costs_of(const ConvWork& work, const Side& side, int lanes) {
   return costs;
 }
 
-/// Cuts the phases into sides. @return how many; 0 when this form does not apply or does not pay
-std::size_t find_sides(const ConvWork& work, const Kernels& kernels,
-                       std::array<Side, kMostSides>& sides) {
+/// Groups the phases. @return how many groups; 0 when this form does not apply or does not pay
+std::size_t group_phases(const ConvWork& work, const Kernels& kernels,
+                         std::array<PhaseGroup, kMostGroups>& groups) {
   if (work.groups != 1 || work.in_step_w != 1 || work.group_out > kernels.lanes) return 0;
   Costs all;
   std::size_t count = 0;
   std::int64_t most = 0;  // taps
   for (std::size_t i = 0; i < work.phase_count; ++count) {
-    if (count == kMostSides) return 0;
-    const Side& side = sides[count] = side_of(work, i, kernels);
-    i = side.end;
-    if (side.taps == 0) continue;
-    if (side.kernel_rows * work.c < kMinDepth || side.width > kMaxPanelVectors * kernels.lanes)
+    if (count == kMostGroups) return 0;
+    const PhaseGroup& group = groups[count] = group_of(work, i, kernels);
+    i = group.end;
+    if (group.taps == 0) continue;
+    if (group.kernel_rows * work.c < kMinDepth || group.width > kMaxPanelVectors * kernels.lanes)
       return 0;
-    most = std::max(most, side.taps);
-    const Costs costs = costs_of(work, side, kernels.lanes);
+    most = std::max(most, group.taps);
+    const Costs costs = costs_of(work, group, kernels.lanes);
     all.wide += costs.wide;
     all.narrow += costs.narrow;
   }
@@ -115,38 +115,38 @@ void pack(const ConvWork& work, const Phase& phase, std::int64_t width, float* p
   }
 }
 
-/// What a thread needs for the rows of a side.
-struct Walk {
+/// The kernel calls for the rows of a group, and z between them.
+struct RowCalls {
   float* z = nullptr;
   ConvPanel panel{};
   GatherRow gather{};
 };
 
-Walk walk_of(const ConvWork& work, const Side& side, const Kernels& kernels, float* z) {
-  Walk walk;
-  walk.z = z;
-  walk.panel.x_pixel = work.c;
-  walk.panel.run = static_cast<int>(work.c);
-  walk.panel.y = z + work.lead_w * side.width;
-  walk.panel.y_pixel = side.width;
-  walk.panel.rows = 1;
-  walk.panel.columns = work.w;
-  walk.panel.vectors = static_cast<int>(side.width / kernels.lanes);
-  walk.panel.channels = static_cast<int>(side.width);
-  walk.gather.z_pixel = side.width;
-  walk.gather.channels = static_cast<int>(work.out_c);
-  walk.gather.y_pixel = work.out_step_w * work.out_c;
-  walk.gather.bias = work.bias;
-  walk.gather.relu = work.relu;
-  return walk;
+RowCalls calls_of(const ConvWork& work, const PhaseGroup& group, const Kernels& kernels, float* z) {
+  RowCalls calls;
+  calls.z = z;
+  calls.panel.x_pixel = work.c;
+  calls.panel.run = static_cast<int>(work.c);
+  calls.panel.y = z + work.lead_w * group.width;
+  calls.panel.y_pixel = group.width;
+  calls.panel.rows = 1;
+  calls.panel.columns = work.w;
+  calls.panel.vectors = static_cast<int>(group.width / kernels.lanes);
+  calls.panel.channels = static_cast<int>(group.width);
+  calls.gather.z_pixel = group.width;
+  calls.gather.channels = static_cast<int>(work.out_c);
+  calls.gather.y_pixel = work.out_step_w * work.out_c;
+  calls.gather.bias = work.bias;
+  calls.gather.relu = work.relu;
+  return calls;
 }
 
 /// z of row p: of the kernel rows that lie inside the image.
-void multiply_row(const ConvWork& work, const Side& side, const Kernels& kernels, std::int64_t n,
-                  std::int64_t p, ConvPanel& a) {
-  const Phase& phase = *side.rows_of;
+void multiply_row(const ConvWork& work, const PhaseGroup& group, const Kernels& kernels,
+                  std::int64_t n, std::int64_t p, ConvPanel& a) {
+  const Phase& phase = *group.rows_of;
   const std::int64_t top = p * work.in_step_h - work.lead_h;
-  std::int64_t first = 0, end = side.kernel_rows;  // kernel rows whose taps lie inside
+  std::int64_t first = 0, end = group.kernel_rows;  // kernel rows whose taps lie inside
   const auto at = [&](std::int64_t r) {
     return top + phase.taps[static_cast<std::size_t>(r * phase.run_taps)].row;
   };
@@ -155,21 +155,21 @@ void multiply_row(const ConvWork& work, const Side& side, const Kernels& kernels
   a.x = work.x + (n * work.h + top) * work.w * work.c;  // rows before `first` are not read
   a.offset = phase.offset.data() + first;
   a.segments = static_cast<int>(end - first);
-  a.w = side.packed + first * work.c * side.width;
+  a.w = group.packed + first * work.c * group.width;
   kernels.conv_panel(a);
 }
 
 /// Row p of each phase; the taps of the phases follow each other in the pixels of z.
-void run_row(const ConvWork& work, const Side& side, const Kernels& kernels, std::int64_t n,
-             std::int64_t p, Walk& walk) {
-  if (p >= work.phases[side.begin].rows) return;
-  if (side.rows_of) multiply_row(work, side, kernels, n, p, walk.panel);
-  const float* z = walk.z;
-  GatherRow& gather = walk.gather;
-  for (std::size_t i = side.begin; i < side.end; ++i) {
+void run_row(const ConvWork& work, const PhaseGroup& group, const Kernels& kernels, std::int64_t n,
+             std::int64_t p, RowCalls& calls) {
+  if (p >= work.phases[group.begin].rows) return;
+  if (group.rows_of) multiply_row(work, group, kernels, n, p, calls.panel);
+  const float* z = calls.z;
+  GatherRow& gather = calls.gather;
+  for (std::size_t i = group.begin; i < group.end; ++i) {
     const Phase& phase = work.phases[i];
     gather.taps = phase.taps.empty() ? 0 : static_cast<int>(phase.run_taps);
-    gather.z = phase.taps.empty() ? z : z + phase.taps.front().column * side.width;
+    gather.z = phase.taps.empty() ? z : z + phase.taps.front().column * group.width;
     gather.columns = phase.columns;
     gather.y = work.y + ((n * work.out_h + phase.first_row + p * work.out_step_h) * work.out_w +
                          phase.first_column) *
@@ -179,21 +179,21 @@ void run_row(const ConvWork& work, const Side& side, const Kernels& kernels, std
   }
 }
 
-/// Its weights, lanes beside each other, and the rows of the input where it lies.
-void prepare(ConvWork& work, Side& side, float* packed) {
+/// Packs the weights of its phases side by side; the input is read where it lies.
+void prepare(ConvWork& work, PhaseGroup& group, float* packed) {
   std::memset(packed, 0,
-              static_cast<std::size_t>(side.kernel_rows * work.c * side.width) * sizeof(float));
-  side.packed = packed;
+              static_cast<std::size_t>(group.kernel_rows * work.c * group.width) * sizeof(float));
+  group.packed = packed;
   std::int64_t lane = 0;
-  for (std::size_t i = side.begin; i < side.end; ++i) {
+  for (std::size_t i = group.begin; i < group.end; ++i) {
     Phase& phase = work.phases[i];
     if (phase.taps.empty()) continue;
-    pack(work, phase, side.width, packed + lane);
+    pack(work, phase, group.width, packed + lane);
     lane += phase.run_taps * work.out_c;
     for (std::size_t r = 0; r < phase.offset.size(); ++r)
       phase.offset[r] =
           phase.taps[r * static_cast<std::size_t>(phase.run_taps)].row * work.w * work.c;
-    side.rows_of = &phase;
+    group.rows_of = &phase;
   }
 }
 
@@ -201,19 +201,19 @@ void prepare(ConvWork& work, Side& side, float* packed) {
 
 bool run_wide(ConvWork& work, Context& context) {
   const Kernels& kernels = context.kernels();
-  std::array<Side, kMostSides> sides;
-  const std::size_t count = find_sides(work, kernels, sides);
+  std::array<PhaseGroup, kMostGroups> groups;
+  const std::size_t count = group_phases(work, kernels, groups);
   if (count == 0) return false;
   std::int64_t weights = 0, widest = 0, rows = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    weights += sides[i].kernel_rows * work.c * sides[i].width;
-    widest = std::max(widest, sides[i].width);
-    rows = std::max(rows, work.phases[sides[i].begin].rows);
+    weights += groups[i].kernel_rows * work.c * groups[i].width;
+    widest = std::max(widest, groups[i].width);
+    rows = std::max(rows, work.phases[groups[i].begin].rows);
   }
   float* packed = context.scratch.get<float>(Use::weights, weights);
   for (std::size_t i = 0; i < count; ++i) {
-    prepare(work, sides[i], packed);
-    packed += sides[i].kernel_rows * work.c * sides[i].width;
+    prepare(work, groups[i], packed);
+    packed += groups[i].kernel_rows * work.c * groups[i].width;
   }
   const std::int64_t z_elements = (work.lead_w + work.w + work.tail_w + 1) * widest;
   const std::int64_t items = work.n * rows;
@@ -221,12 +221,12 @@ bool run_wide(ConvWork& work, Context& context) {
     float* z = context.scratch.get<float>(Use::strip, static_cast<std::int64_t>(count) * z_elements,
                                           omp_get_thread_num());
     std::memset(z, 0, static_cast<std::size_t>(z_elements) * count * sizeof(float));
-    std::array<Walk, kMostSides> walks;
+    std::array<RowCalls, kMostGroups> calls;
     for (std::size_t i = 0; i < count; ++i)
-      walks[i] = walk_of(work, sides[i], kernels, z + static_cast<std::int64_t>(i) * z_elements);
+      calls[i] = calls_of(work, groups[i], kernels, z + static_cast<std::int64_t>(i) * z_elements);
     for (std::int64_t item = range.begin; item < range.end; ++item) {
       for (std::size_t i = 0; i < count; ++i)
-        run_row(work, sides[i], kernels, item / rows, item % rows, walks[i]);
+        run_row(work, groups[i], kernels, item / rows, item % rows, calls[i]);
     }
   });
   return true;

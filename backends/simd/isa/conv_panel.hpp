@@ -151,8 +151,8 @@ const float* conv_panel(const ConvPanel& a) {
   }
 }
 
-/// The taps known to the compiler, 0: those of `a`. Where pixels follow each other nothing is masked:
-/// lanes of other pixels are overwritten by these.
+/// The taps known to the compiler, 0: those of `a`. Where pixels follow each other nothing is
+/// masked: lanes of other pixels are overwritten by these.
 template <int TAPS>
 void gather_pixels(const GatherRow& a) {
   const vmask channels = v_first(a.channels);
