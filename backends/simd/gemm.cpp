@@ -122,15 +122,21 @@ void panel_of_b(const Product& p, const Kernels& kernels, const Plan& plan, cons
   if (block.pack_b || !plan.pack_b) pack_panel(p, kernels, block, panel);
 }
 
+/// Whether tiles fetch the A that they read soon: one panel reads all of it once, in short rows.
+bool streams(const Product& p, const Plan& plan, const Block& block) {
+  return !block.a && p.a.column == 1 && p.n <= plan.width && p.k <= kShortSum;
+}
+
 /// What is read after a panel of B: the next one, packed or as it lies and then its place; and what
-/// is packed of A, once the last panels are reached.
+/// read of A, once the last panels are reached, which few panels are from the first one on.
 void fetch_after(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
                  const Panel& panel, Fetches& fetches) {
   constexpr std::int64_t kLastPanels = 3;
   const std::int64_t next = panel.j + panel.count, left = block.columns.end - next;
   fetches.panel = fetches.place = fetches.c = {};
+  const bool first = panel.j == block.columns.begin && !streams(p, plan, block);
   if (left < kLastPanels * plan.width && done(fetches.rows) &&
-      left + plan.width >= kLastPanels * plan.width)
+      (first || left + plan.width >= kLastPanels * plan.width))
     fetches.rows = next_of_a(p, plan, block);
   if (left <= 0) return;
   const Panel after = panel_at(kernels, plan, block, next);
@@ -162,14 +168,14 @@ void multiply_panel(const Product& p, const Kernels& kernels, const Plan& plan, 
                     const Panel& panel, Fetches& fetches, GemmTile& t) {
   const std::int64_t height =
       block.a || t.pack_b ? plan.height : tile_height(p, kernels, panel.width / kernels.lanes);
-  const bool streams = !block.a && p.a.column == 1 && p.n <= plan.width && p.k <= kShortSum;
+  const bool ahead = streams(p, plan, block);
   for (std::int64_t i = block.rows.begin; i < block.rows.end; i += height) {
     const std::int64_t end = std::min(i + height, block.rows.end);
     t.a = row_of_a(p, plan, block, i);
     t.c = p.c + i * p.c_row + panel.j;
     t.next_c = end < block.rows.end ? t.c + height * p.c_row
                                     : p.c + block.rows.begin * p.c_row + panel.j + panel.count;
-    if (streams) {
+    if (ahead) {
       t.next_a = t.a + kTilesAhead * height * p.a.row;
       t.next_c = t.c + kTilesAhead * height * p.c_row;
     }
