@@ -128,7 +128,7 @@ bool streams(const Product& p, const Plan& plan, const Block& block) {
 }
 
 /// What is read after a panel of B: the next one, packed or as it lies and then its place; and what
-/// read of A, once the last panels are reached, which few panels are from the first one on.
+/// is read of A, once the last panels are reached, of few columns from the first one on.
 void fetch_after(const Product& p, const Kernels& kernels, const Plan& plan, const Block& block,
                  const Panel& panel, Fetches& fetches) {
   constexpr std::int64_t kLastPanels = 3;
