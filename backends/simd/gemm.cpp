@@ -60,14 +60,14 @@ struct Fetches {
 /// The panel at column j. What is left of two panels is cut in the middle, since a panel of few
 /// vectors is as slow as one of twice as many.
 Panel panel_at(const Kernels& kernels, const Plan& plan, const Block& block, std::int64_t j) {
-  const std::int64_t lanes = kernels.lanes, left = block.columns.end - j;
-  const std::int64_t vectors = (left + lanes - 1) / lanes;
+  const std::int64_t left = block.columns.end - j;
   Panel panel{j, std::min(plan.width, left), 0, nullptr};
-  if (left > plan.width && left < 2 * plan.width) panel.count = (vectors + 1) / 2 * lanes;
-  panel.width = round_up(panel.count, lanes);
+  if (left > plan.width && left < 2 * plan.width)
+    panel.count = (vectors_of(left, kernels) + 1) / 2 * kernels.lanes;
+  panel.width = vectors_of(panel.count, kernels) * kernels.lanes;
   panel.packed = block.b;
   if (!block.one_panel)
-    panel.packed += (j - block.columns.begin) / lanes * vector_b(kernels, block.depth);
+    panel.packed += vectors_of(j - block.columns.begin, kernels) * vector_b(kernels, block.depth);
   return panel;
 }
 
@@ -304,9 +304,8 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
   if (plan.pack_a)
     block.a =
         scratch.get<float>(Use::strip, part / plan.height * panel_a(plan, plan.depth), thread);
-  block.b = scratch.get<float>(
-      Use::weights, (held + kernels.lanes - 1) / kernels.lanes * vector_b(kernels, plan.depth),
-      thread);
+  block.b = scratch.get<float>(Use::weights,
+                               vectors_of(held, kernels) * vector_b(kernels, plan.depth), thread);
   for (std::int64_t jc = region.columns.begin; jc < region.columns.end; jc += plan.columns) {
     block.columns = {jc, std::min(jc + plan.columns, region.columns.end)};
     block.k = 0;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "backends/simd/cpu.hpp"
@@ -18,6 +19,12 @@ inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
 }
 
 inline constexpr std::int64_t kLine = 16;  // elements of a cache line
+
+/// How many vectors hold n elements. No division: three would take a tenth of a tile of short sums.
+inline std::int64_t vectors_of(std::int64_t n, const Kernels& kernels) {
+  const auto lanes = static_cast<std::uint64_t>(kernels.lanes);  // a power of two
+  return (n + kernels.lanes - 1) >> std::countr_zero(lanes);
+}
 
 inline bool done(const LinesAhead& ahead) {
   return ahead.line >= ahead.lines;
@@ -74,9 +81,9 @@ inline std::int64_t tile_height(const Product& p, const Kernels& kernels, std::i
 /// same on every machine. Rows and columns follow the caches.
 inline Plan plan_of(const Product& p, const Kernels& kernels, std::int64_t depth) {
   Plan plan{};
-  const std::int64_t lanes = kernels.lanes, all = (p.n + lanes - 1) / lanes;
-  const std::int64_t vectors = std::min<std::int64_t>(all, kernels.gemm_vectors);
-  plan.width = vectors * lanes;
+  const std::int64_t vectors =
+      std::min<std::int64_t>(vectors_of(p.n, kernels), kernels.gemm_vectors);
+  plan.width = vectors * kernels.lanes;
   plan.height = tile_height(p, kernels, vectors);
   const std::int64_t parts = std::max<std::int64_t>(1, (p.k + depth - 1) / depth);
   plan.depth = round_up((p.k + parts - 1) / parts, 8);

@@ -64,25 +64,37 @@ template <int NV>
   }
 }
 
+/// Turns of the sum over k, while t.ahead comes to L2.
+template <class AStep, class BStep, int NV, int MR>
+[[gnu::always_inline]] inline void gemm_turns(const GemmTile& t, const float*& a, ptrdiff_t a_row,
+                                              AStep a_step, const float*& b, BStep b_step,
+                                              ptrdiff_t turns, vf (&acc)[NV][MR]) {
+  const float* ahead = lines_ahead(t.ahead, turns);
+  const ptrdiff_t line = ahead ? t.ahead->row : 0;
+  if (!ahead) ahead = b;
+  multiply_add_turns<0, MR>(a, a_row, a_step, b, b_step, turns, ahead, line, acc);
+}
+
 /// The sum over k, cut into a piece per row: each piece brings a row of the next tile's C to L1,
-/// since all rows at once would take the buffers that the loads of B need. A sum too short for
-/// pieces of a turn is one piece: to begin one takes a few cycles, too.
+/// since all rows at once would take the buffers that the loads of B need.
 template <class AStep, class BStep, int NV, int MR>
 [[gnu::always_inline]] inline void gemm_multiply(const GemmTile& t, ptrdiff_t a_row, AStep a_step,
                                                  BStep b_step, vf (&acc)[NV][MR]) {
   const float *a = t.a, *b = t.b, *c = t.next_c, *soon = t.next_a;
-  const int pieces = c && t.k >= MR * kSteps ? MR : 1, rows = c ? MR / pieces : 0;
-  const ptrdiff_t piece = t.k / pieces / kSteps * kSteps;
-  ptrdiff_t left = t.k;
+  ptrdiff_t turns = t.k / kSteps;
+  if (c && turns >= MR) {
+    const ptrdiff_t piece = turns / MR;
 #pragma GCC unroll 1
-  for (int p = pieces - 1; p >= 0; --p, left -= piece) {
-    fetch_rows<NV>(t, rows, a_row, c, soon);
-    const ptrdiff_t depth = p > 0 ? piece : left;
-    const float* ahead = lines_ahead(t.ahead, depth / kSteps);
-    const ptrdiff_t line = ahead ? t.ahead->row : 0;
-    if (!ahead) ahead = b;
-    multiply_add_rows<0, MR>(a, a_row, a_step, b, b_step, depth, ahead, line, acc);
+    for (int row = 0; row < MR; ++row) {
+      fetch_rows<NV>(t, 1, a_row, c, soon);
+      gemm_turns(t, a, a_row, a_step, b, b_step, piece, acc);
+    }
+    turns -= MR * piece;
+  } else if (c) {
+    fetch_rows<NV>(t, MR, a_row, c, soon);
   }
+  gemm_turns(t, a, a_row, a_step, b, b_step, turns, acc);
+  multiply_add_rows<0, MR>(a, a_row, a_step, b, b_step, t.k % kSteps, b, 0, acc);
 }
 
 /// to (+)= a row of what a block gave. By way of L1: what is loaded needs no instruction to be cut

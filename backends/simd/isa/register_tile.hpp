@@ -53,14 +53,15 @@ inline const float* next(const float* p, ptrdiff_t n) {
   return p;
 }
 
-/// acc[v][m] += sum_k a[k a_step + m a_row] b[k b_step + v] for rows FROM <= m < TO. From `ahead`,
-/// `line` elements per kSteps steps are brought to L2 meanwhile. The pointers move on.
+/// acc[v][m] += sum_k a[k a_step + m a_row] b[k b_step + v] for rows FROM <= m < TO and as many
+/// steps of k as `turns` of kSteps are. From `ahead`, `line` elements per turn are brought to L2
+/// meanwhile. The pointers move on.
 template <int FROM, int TO, class AStep, class BStep, int NV, int MR>
-[[gnu::always_inline]] inline void multiply_add_rows(const float*& a, ptrdiff_t a_row, AStep a_step,
-                                                     const float*& b, BStep b_step, ptrdiff_t depth,
-                                                     const float*& ahead, ptrdiff_t line,
-                                                     vf (&acc)[NV][MR]) {
-  for (; depth >= kSteps; depth -= kSteps, ahead += line) {
+[[gnu::always_inline]] inline void multiply_add_turns(const float*& a, ptrdiff_t a_row,
+                                                      AStep a_step, const float*& b, BStep b_step,
+                                                      ptrdiff_t turns, const float*& ahead,
+                                                      ptrdiff_t line, vf (&acc)[NV][MR]) {
+  for (; turns > 0; --turns, ahead += line) {
     __builtin_prefetch(ahead, 0, 2);
 #pragma GCC unroll 4
     for (int u = 0; u < kSteps; ++u) {
@@ -71,6 +72,16 @@ template <int FROM, int TO, class AStep, class BStep, int NV, int MR>
       if constexpr (kLanes == 8) asm volatile("" ::: "memory");
     }
   }
+}
+
+/// The same for any number of steps.
+template <int FROM, int TO, class AStep, class BStep, int NV, int MR>
+[[gnu::always_inline]] inline void multiply_add_rows(const float*& a, ptrdiff_t a_row, AStep a_step,
+                                                     const float*& b, BStep b_step, ptrdiff_t depth,
+                                                     const float*& ahead, ptrdiff_t line,
+                                                     vf (&acc)[NV][MR]) {
+  multiply_add_turns<FROM, TO>(a, a_row, a_step, b, b_step, depth / kSteps, ahead, line, acc);
+  depth %= kSteps;
 #pragma GCC unroll 1
   for (; depth > 0; --depth) {
     multiply_add_step<FROM, TO>(a, a_row, b, acc);
