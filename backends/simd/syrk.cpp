@@ -132,7 +132,7 @@ void multiply_panels(const Kernels& kernels, const Plan& plan, const Job& job, s
   for (std::int64_t begin = top + (rows - top - 1) / band * band; begin >= top; begin -= band) {
     const std::int64_t height = std::min(band, rows - begin);
     t.columns = static_cast<int>(j < q ? plan.width : begin + height);
-    const std::int64_t most = kernels.outer_rows[(t.columns + kernels.lanes - 1) / kernels.lanes];
+    const std::int64_t most = kernels.outer_rows[vectors_of(t.columns, kernels)];
     const std::int64_t tiles = (height + most - 1) / most;
     for (std::int64_t n = 0; n < tiles; ++n) {
       const std::int64_t i = j < q ? n : tiles - 1 - n;

@@ -94,7 +94,8 @@ template <class AStep, class BStep, int NV, int MR>
     fetch_rows<NV>(t, MR, a_row, c, soon);
   }
   gemm_turns(t, a, a_row, a_step, b, b_step, turns, acc);
-  multiply_add_rows<0, MR>(a, a_row, a_step, b, b_step, t.k % kSteps, b, 0, acc);
+  const float* none = b;
+  multiply_add_rows<0, MR>(a, a_row, a_step, b, b_step, t.k % kSteps, none, 0, acc);
 }
 
 /// to (+)= a row of what a block gave. By way of L1: what is loaded needs no instruction to be cut
