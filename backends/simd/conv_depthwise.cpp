@@ -77,13 +77,16 @@ void run_rows(const ConvWork& work, std::size_t index, const Kernels& kernels, D
   kernels.depthwise_output(a, o);
 }
 
-/// The gradient of channels [channels) over samples [samples).
+/// The gradient of channels [channels) over samples [samples): the sum of those of strips of rows.
 void add_block(const api::ConvBackwardWeights& args, const Kernels& kernels, DepthwiseRows a,
-               Range samples, Range channels, float* acc) {
+               Range samples, Range channels, float* acc, float* strip_acc) {
   const core::Shape &x = args.x.shape(), &dy = args.dy.shape();
   const api::ConvGeometry& g = args.geometry;
-  for (int tap = 0; tap < a.rows * a.taps; ++tap)
-    std::fill(acc + tap * a.channels + channels.begin, acc + tap * a.channels + channels.end, 0.0f);
+  const auto each_tap = [&](const auto& f) {
+    for (int tap = 0; tap < a.rows * a.taps; ++tap) f(tap * a.channels + channels.begin);
+  };
+  const std::int64_t count = channels.end - channels.begin;
+  each_tap([&](std::int64_t at) { std::fill(acc + at, acc + at + count, 0.0f); });
   const std::int64_t dy_row = dy[2] * dy[3], x_row = x[2] * x[3];
   const std::int64_t row_elements = dy_row + g.stride_h * x_row;
   const std::int64_t strips = std::max<std::int64_t>(1, dy[1] * row_elements / kStripElements);
@@ -97,10 +100,12 @@ void add_block(const api::ConvBackwardWeights& args, const Kernels& kernels, Dep
       d.rows = std::min(strip, dy[1] - row);
       d.begin = channels.begin;
       d.end = channels.end;
-      d.acc = acc;
+      d.acc = strip_acc;
       d.ahead = d.dy + d.rows * dy_row;
       a.ahead = a.x + std::min(x[1], a.top + d.rows * g.stride_h + 1) * x_row;
       kernels.depthwise_gradient(a, d);
+      each_tap(
+          [&](std::int64_t at) { kernels.add(acc + at, strip_acc + at, acc + at, count, false); });
     }
   }
 }
@@ -179,7 +184,8 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
       const std::int64_t block = item / slices, n = block * api::kSampleBlock;
       add_block(args, kernels, a, {n, std::min(x[0], n + api::kSampleBlock)},
                 share(x[3], static_cast<int>(item % slices), slices, kernels.lanes),
-                partial + block * elements);
+                partial + block * elements,
+                scratch.get<float>(Use::weights, elements, omp_get_thread_num()));
     }
   });
   std::fill(sums, sums + elements, 0.0);

@@ -95,7 +95,7 @@ struct DepthwiseOutput {
   bool relu;
 };
 
-/// acc[r][s][c] += sum_pq x dy[p, q, c] for p < rows, channels c in [begin, end).
+/// acc[r][s][c] = sum_pq x dy[p, q, c] for p < rows, channels c in [begin, end).
 struct DepthwiseGradient {
   const float* dy;
   ptrdiff_t rows, begin, end;

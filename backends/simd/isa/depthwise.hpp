@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Depthwise convolutions: vectors of channels, several pixels of one or two rows at a time, so that
-// a loaded input serves every tap that meets it. Included by each ISA unit after its vec_*.hpp.
+// Depthwise convolutions: vectors of channels, tiles of up to four pixels of one or two rows, so
+// that a loaded input serves every tap that meets it. Included by each ISA unit after its
+// vec_*.hpp.
 #pragma once
 
 #include "backends/simd/isa/lanes.hpp"
@@ -11,17 +12,36 @@ namespace {
 using isaribi::simd::DepthwiseOutput;
 using isaribi::simd::DepthwiseRows;
 
-/// The pixels [begin, end) of a row all of whose taps lie inside the image.
+/// The pixels [begin, end) of a row all of whose neighbouring taps lie inside the image, but for
+/// the first column of the first one (`left`) and the last column of the last one (`right`).
 struct Interior {
   ptrdiff_t begin, end;
+  bool left, right;
 };
 inline Interior interior_of(const DepthwiseRows& a) {
-  ptrdiff_t begin = a.first >= 0 ? 0 : (-a.first + a.step - 1) / a.step;
-  const ptrdiff_t room = a.width - 1 - (a.first + (a.taps - 1) * a.tap_step);
-  ptrdiff_t end = room < 0 ? 0 : room / a.step + 1;
-  if (end > a.columns) end = a.columns;
-  if (begin > end) begin = end;
-  return {begin, end};
+  const ptrdiff_t first = a.first >= 0 ? 0 : (-a.first + a.step - 1) / a.step;
+  const ptrdiff_t span = a.first + a.taps - 1, room = a.width - 1 - span;
+  ptrdiff_t last = room < 0 ? 0 : room / a.step + 1;
+  if (last > a.columns) last = a.columns;
+  const bool left = first > 0 && a.first + (first - 1) * a.step == -1;
+  const bool right = last < a.columns && span + last * a.step == a.width;
+  const ptrdiff_t begin = left ? first - 1 : first, end = right ? last + 1 : last;
+  if (begin >= end) return {0, 0, false, false};
+  return {begin, end, left, right};
+}
+
+/// f<PX>(q, ends) for tiles of up to four pixels from q, of nearly equal width.
+template <class F>
+inline void each_tile(const Interior& in, const F& f) {
+  const ptrdiff_t pixels = in.end - in.begin, tiles = (pixels + 3) / 4;
+  for (ptrdiff_t t = 0; t < tiles; ++t) {
+    const ptrdiff_t q = in.begin + pixels * t / tiles, end = in.begin + pixels * (t + 1) / tiles;
+    const Interior ends{q, end, in.left && t == 0, in.right && t == tiles - 1};
+    if (end - q == 4) f.template operator()<4>(q, ends);
+    if (end - q == 3) f.template operator()<3>(q, ends);
+    if (end - q == 2) f.template operator()<2>(q, ends);
+    if (end - q == 1) f.template operator()<1>(q, ends);
+  }
 }
 
 /// The row of x that row r of taps meets from row p of the output.
@@ -35,56 +55,52 @@ inline const float* row_of(const DepthwiseRows& a, ptrdiff_t p, int r) {
 struct Ahead {
   const float *x, *y;
 
-  /// For one vector of an output pixel: LINES vectors of x.
-  template <int LINES>
-  void fetch() {
-    __builtin_prefetch(y, 0, 2);
-    y += kLanes;
-#pragma GCC unroll 4
-    for (int i = 0; i < LINES; ++i, x += kLanes) __builtin_prefetch(x, 0, 2);
+  /// As much as X vectors of x and Y of y are.
+  template <int X, int Y>
+  [[gnu::always_inline]] void fetch() {
+    constexpr int kLine = 16;
+#pragma GCC unroll 32
+    for (int i = 0; i < X * kLanes; i += kLine) __builtin_prefetch(x + i, 0, 2);
+#pragma GCC unroll 32
+    for (int i = 0; i < Y * kLanes; i += kLine) __builtin_prefetch(y + i, 0, 2);
+    x += X * kLanes;
+    y += Y * kLanes;
   }
 };
 
-template <class Lanes>
-inline void depthwise_store(const DepthwiseOutput& o, vf sum, float* y, Lanes m) {
-  put(y, o.relu ? v_relu(sum) : sum, m);
-}
-
-/// One pixel with whatever taps lie inside.
-template <class Lanes>
-inline void depthwise_pixel(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p,
-                            ptrdiff_t q, ptrdiff_t c, Lanes m) {
-  vf sum = o.bias ? get(o.bias + c, m) : v_zero();
-  for (int r = 0; r < a.rows; ++r) {
-    const float *x = row_of(a, p, r) + c, *w = o.w + r * a.taps * a.channels + c;
-    for (int s = 0; s < a.taps; ++s) {
-      const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
-      if (column >= 0 && column < a.width)
-        sum = v_fma(get(x + column * a.channels, m), get(w + s * a.channels, m), sum);
+/// Pixels [begin, end) of a row with whatever taps lie inside.
+void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p,
+                      ptrdiff_t begin, ptrdiff_t end) {
+  each(a.channels, [&](ptrdiff_t c, auto m) {
+    for (ptrdiff_t q = begin; q < end; ++q) {
+      vf sum = o.bias ? get(o.bias + c, m) : v_zero();
+      for (int r = 0; r < a.rows; ++r) {
+        const float *x = row_of(a, p, r) + c, *w = o.w + r * a.taps * a.channels + c;
+        for (int s = 0; s < a.taps; ++s) {
+          const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
+          if (column >= 0 && column < a.width)
+            sum = v_fma(get(x + column * a.channels, m), get(w + s * a.channels, m), sum);
+        }
+      }
+      put(o.y + p * o.y_row + q * o.y_pixel + c, o.relu ? v_relu(sum) : sum, m);
     }
-  }
-  depthwise_store(o, sum, o.y + p * o.y_row + q * o.y_pixel + c, m);
+  });
 }
 
-/// RB rows of PX pixels from q with KH x KW neighbouring taps, all columns inside.
+/// RB rows of PX pixels of one vector of channels. x: of each row of taps the column of the first
+/// pixel; columns are `channels` apart. Sums are taken row by row, so that no more than the weights
+/// of RB rows are in registers beside them.
 template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
-[[gnu::always_inline]] inline void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o,
-                                                  const float* const* rows, const vf (&w)[KH][KW],
-                                                  vf bias, ptrdiff_t q, float* y, Ahead& ahead,
-                                                  Lanes m) {
-  vf sum[RB][PX];
-#pragma GCC unroll 2
-  for (int p = 0; p < RB; ++p) {
-#pragma GCC unroll 8
-    for (int i = 0; i < PX; ++i) sum[p][i] = bias;
-  }
-  const ptrdiff_t from = (a.first + q * STEP) * a.channels;
+[[gnu::always_inline]] inline void depthwise_sums(const float* const* x, const float* w,
+                                                  ptrdiff_t channels, const Interior& ends,
+                                                  vf (&sum)[RB][PX], Lanes m) {
+  constexpr int kColumns = (PX - 1) * STEP + KW;
 #pragma GCC unroll 6
   for (int r = 0; r < (RB - 1) * STEP + KH; ++r) {
-    const float* x = rows[r] + from;
 #pragma GCC unroll 20
-    for (int j = 0; j < (PX - 1) * STEP + KW; ++j) {
-      const vf v = get(x + j * a.channels, m);
+    for (int j = 0; j < kColumns; ++j) {
+      if ((j == 0 && ends.left) || (j == kColumns - 1 && ends.right)) continue;
+      const vf v = get(x[r] + j * channels, m);
 #pragma GCC unroll 2
       for (int p = 0; p < RB; ++p) {
         const int k = r - p * STEP;  // the row of taps
@@ -92,92 +108,64 @@ template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
 #pragma GCC unroll 4
         for (int s = 0; s < KW; ++s) {
           const int i = (j - s) / STEP;
-          if (j >= s && (j - s) % STEP == 0 && i < PX) sum[p][i] = v_fma(v, w[k][s], sum[p][i]);
+          if (j >= s && (j - s) % STEP == 0 && i < PX)
+            sum[p][i] = v_fma(v, get(w + (k * KW + s) * channels, m), sum[p][i]);
         }
       }
     }
   }
-#pragma GCC unroll 2
-  for (int p = 0; p < RB; ++p) {
-#pragma GCC unroll 8
-    for (int i = 0; i < PX; ++i) {
-      depthwise_store(o, sum[p][i], y + p * o.y_row + (q + i) * o.y_pixel, m);
-      ahead.fetch<STEP * STEP>();
-    }
-  }
 }
 
-/// RB rows of pixel q: the columns that lie inside.
-template <int KH, int KW, int STEP, int RB, class Lanes>
-inline void depthwise_edge(const DepthwiseRows& a, const DepthwiseOutput& o,
-                           const float* const* rows, const vf (&w)[KH][KW], vf bias, ptrdiff_t q,
-                           float* y, Lanes m) {
-  vf sum[RB];
-#pragma GCC unroll 2
-  for (int p = 0; p < RB; ++p) sum[p] = bias;
-#pragma GCC unroll 4
-  for (int s = 0; s < KW; ++s) {
-    const ptrdiff_t column = a.first + q * STEP + s;
-    if (column < 0 || column >= a.width) continue;
+/// RB rows of PX pixels from q, all channels. They are the innermost loop, since in memory the
+/// channels of a pixel follow each other. What is used in it is not read through references, which
+/// the stores of y could have changed.
+template <int KH, int KW, int STEP, int RB, int PX>
+void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const float* const* rows,
+                    ptrdiff_t q, const Interior ends, float* y, Ahead& fetched) {
+  constexpr int kRows = (RB - 1) * STEP + KH;
+  const ptrdiff_t channels = a.channels, from = (a.first + q * STEP) * channels;
+  const ptrdiff_t y_row = o.y_row, y_pixel = o.y_pixel;
+  const float *w = o.w, *bias = o.bias;
+  const bool relu = o.relu;
+  Ahead ahead = fetched;
+  y += q * y_pixel;
+  each(channels, [&](ptrdiff_t c, auto m) {
+    const float* x[kRows];
 #pragma GCC unroll 6
-    for (int r = 0; r < (RB - 1) * STEP + KH; ++r) {
-      const vf v = get(rows[r] + column * a.channels, m);
+    for (int r = 0; r < kRows; ++r) x[r] = rows[r] + from + c;
+    vf sum[RB][PX];
+    const vf start = bias ? get(bias + c, m) : v_zero();
 #pragma GCC unroll 2
-      for (int p = 0; p < RB; ++p) {
-        const int k = r - p * STEP;
-        if (k >= 0 && k < KH) sum[p] = v_fma(v, w[k][s], sum[p]);
-      }
+    for (auto& row : sum) {
+#pragma GCC unroll 4
+      for (vf& s : row) s = start;
     }
-  }
+    depthwise_sums<KH, KW, STEP, RB, PX>(x, w + c, channels, ends, sum, m);
 #pragma GCC unroll 2
-  for (int p = 0; p < RB; ++p) depthwise_store(o, sum[p], y + p * o.y_row + q * o.y_pixel, m);
+    for (int p = 0; p < RB; ++p) {
+#pragma GCC unroll 4
+      for (int i = 0; i < PX; ++i)
+        put(y + p * y_row + i * y_pixel + c, relu ? v_relu(sum[p][i]) : sum[p][i], m);
+    }
+    ahead.fetch<RB * PX * STEP * STEP, RB * PX>();
+  });
+  fetched = ahead;
 }
 
-template <class Lanes>
-constexpr bool kWhole = false;
-template <>
-constexpr bool kWhole<Whole> = true;
-
-/// RB rows from p of one vector of channels.
-template <int KH, int KW, int STEP, int RB, class Lanes>
-inline void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, Interior in,
-                           ptrdiff_t p, ptrdiff_t c, Ahead& ahead, Lanes m) {
-  const float* rows[(RB - 1) * STEP + KH];
-  for (int r = 0; r < (RB - 1) * STEP + KH; ++r) rows[r] = row_of(a, p, r) + c;
-  vf w[KH][KW];
-#pragma GCC unroll 4
-  for (int r = 0; r < KH; ++r) {
-#pragma GCC unroll 4
-    for (int s = 0; s < KW; ++s) w[r][s] = get(o.w + (r * KW + s) * a.channels + c, m);
-  }
-  const vf bias = o.bias ? get(o.bias + c, m) : v_zero();
-  float* y = o.y + p * o.y_row + c;
-  ptrdiff_t q = in.begin;
-  const auto tile = [&]<int PX>() {
-    depthwise_tile<KH, KW, STEP, RB, PX>(a, o, rows, w, bias, q, y, ahead, m);
-    q += PX;
-  };
-  // Part of a vector is rare: fewer kernels.
-  constexpr bool kMany = kWhole<Lanes> && (kLanes == 16 || RB == 1);
-  if constexpr (kMany) {
-    while (q + 8 <= in.end) tile.template operator()<8>();
-  }
-  while (q + 4 <= in.end) tile.template operator()<4>();
-  while (q < in.end) tile.template operator()<1>();
-  const auto edge = [&] {
-    depthwise_edge<KH, KW, STEP, RB>(a, o, rows, w, bias, q, y, m);
-    ahead.fetch<RB * STEP * STEP>();
-  };
-  for (; q < a.columns; ++q) edge();
-  for (q = 0; q < in.begin; ++q) edge();
-}
-
+/// RB rows from p.
 template <int KH, int KW, int STEP, int RB>
-void depthwise_channels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p,
-                        Ahead& ahead) {
+void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p, Ahead& ahead) {
   const Interior in = interior_of(a);
-  each(a.channels,
-       [&](ptrdiff_t c, auto m) { depthwise_rows<KH, KW, STEP, RB>(a, o, in, p, c, ahead, m); });
+  const float* rows[(RB - 1) * STEP + KH];
+  for (int r = 0; r < (RB - 1) * STEP + KH; ++r) rows[r] = row_of(a, p, r);
+  each_tile(in, [&]<int PX>(ptrdiff_t q, const Interior& ends) {
+    depthwise_tile<KH, KW, STEP, RB, PX>(a, o, rows, q, ends, o.y + p * o.y_row, ahead);
+  });
+  const auto others = [&](ptrdiff_t begin, ptrdiff_t end) {
+    for (int row = 0; row < RB; ++row) depthwise_pixels(a, o, p + row, begin, end);
+  };
+  others(0, in.begin);
+  others(in.end, a.columns);
 }
 
 void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
@@ -188,25 +176,23 @@ void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
   Ahead ahead{a.ahead, o.ahead};
   ptrdiff_t p = 0;
   if (is(3, 3, 1)) {
-    for (; p + 2 <= o.rows; p += 2) depthwise_channels<3, 3, 1, 2>(a, o, p, ahead);
+    for (; p + 2 <= o.rows; p += 2) depthwise_rows<3, 3, 1, 2>(a, o, p, ahead);
   }
   for (; p < o.rows; ++p) {
     if (is(3, 3, 1)) {
-      depthwise_channels<3, 3, 1, 1>(a, o, p, ahead);
+      depthwise_rows<3, 3, 1, 1>(a, o, p, ahead);
     } else if (is(3, 3, 2)) {
-      depthwise_channels<3, 3, 2, 1>(a, o, p, ahead);
+      depthwise_rows<3, 3, 2, 1>(a, o, p, ahead);
     } else if (is(2, 2, 1)) {
-      depthwise_channels<2, 2, 1, 1>(a, o, p, ahead);
+      depthwise_rows<2, 2, 1, 1>(a, o, p, ahead);
     } else if (is(2, 1, 1)) {
-      depthwise_channels<2, 1, 1, 1>(a, o, p, ahead);
+      depthwise_rows<2, 1, 1, 1>(a, o, p, ahead);
     } else if (is(1, 2, 1)) {
-      depthwise_channels<1, 2, 1, 1>(a, o, p, ahead);
+      depthwise_rows<1, 2, 1, 1>(a, o, p, ahead);
     } else if (is(1, 1, 1)) {
-      depthwise_channels<1, 1, 1, 1>(a, o, p, ahead);
+      depthwise_rows<1, 1, 1, 1>(a, o, p, ahead);
     } else {
-      each(a.channels, [&](ptrdiff_t c, auto m) {
-        for (ptrdiff_t q = 0; q < a.columns; ++q) depthwise_pixel(a, o, p, q, c, m);
-      });
+      depthwise_pixels(a, o, p, 0, a.columns);
     }
   }
 }

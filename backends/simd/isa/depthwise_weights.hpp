@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Weight gradients of depthwise convolutions. Two numbers are read per nine multiply-adds of a 3x3
-// kernel, so memory is the bound as soon as everything else is out of its way: all nine sums of a
-// vector of channels stay in registers over a strip of rows, each input is loaded from cache once
-// per row of taps, and the strip that comes next is fetched line by line in the order of its
-// addresses. Included by each ISA unit after its vec_*.hpp.
+// kernel, so memory is the bound as soon as everything else is out of its way: tiles of up to four
+// pixels of two rows, channels innermost as in memory, and the strip that comes next is fetched
+// line by line in the order of its addresses. Included by each ISA unit after its vec_*.hpp.
 #pragma once
 
 #include "backends/simd/isa/depthwise.hpp"
@@ -12,119 +11,129 @@ namespace {
 
 using isaribi::simd::DepthwiseGradient;
 
-/// PX pixels of a row from q, all of whose 3x3 taps lie inside; x, dy: their first vectors.
-template <int STEP, int PX, class Lanes>
-[[gnu::always_inline]] inline void gradient_pixels(const float* const (&x)[3], const float* dy,
-                                                   ptrdiff_t channels, Ahead& ahead,
-                                                   vf (&sum)[3][3], Lanes m) {
-  vf d[PX];
-#pragma GCC unroll 4
-  for (int i = 0; i < PX; ++i) {
-    d[i] = get(dy + i * channels, m);
-    ahead.fetch<STEP * STEP>();
-  }
+/// RB rows of PX pixels of one vector of channels with 3x3 taps. x, dy: the column of the first
+/// pixel in each row.
+template <int STEP, int RB, int PX, class Lanes>
+[[gnu::always_inline]] inline void gradient_sums(const float* const* x, const float* const* dy,
+                                                 ptrdiff_t channels, const Interior& ends,
+                                                 vf (&sum)[3][3], Lanes m) {
+  constexpr int kColumns = (PX - 1) * STEP + 3;
+#pragma GCC unroll 6
+  for (int r = 0; r < (RB - 1) * STEP + 3; ++r) {
 #pragma GCC unroll 12
-  for (int j = 0; j < (PX - 1) * STEP + 3; ++j) {
-#pragma GCC unroll 3
-    for (int r = 0; r < 3; ++r) {
+    for (int j = 0; j < kColumns; ++j) {
+      if ((j == 0 && ends.left) || (j == kColumns - 1 && ends.right)) continue;
       const vf v = get(x[r] + j * channels, m);
+#pragma GCC unroll 2
+      for (int p = 0; p < RB; ++p) {
+        const int k = r - p * STEP;  // the row of taps
+        if (k < 0 || k >= 3) continue;
 #pragma GCC unroll 3
-      for (int s = 0; s < 3; ++s) {
-        const int i = (j - s) / STEP;
-        if (j >= s && (j - s) % STEP == 0 && i < PX) sum[r][s] = v_fma(v, d[i], sum[r][s]);
+        for (int s = 0; s < 3; ++s) {
+          const int i = (j - s) / STEP;
+          if (j >= s && (j - s) % STEP == 0 && i < PX)
+            sum[k][s] = v_fma(v, get(dy[p] + i * channels, m), sum[k][s]);
+        }
       }
     }
   }
 }
 
-/// A pixel at an end of a row: the taps that lie inside.
-template <class Lanes>
-inline void gradient_edge(const float* const (&x)[3], const DepthwiseRows& a, ptrdiff_t column,
-                          vf d, vf (&sum)[3][3], Lanes m) {
+/// RB rows from p of PX pixels from q, all channels.
+template <int STEP, int RB, int PX>
+void gradient_tile(const DepthwiseRows& a, const DepthwiseGradient& g, ptrdiff_t p, ptrdiff_t q,
+                   const Interior ends, Ahead& fetched) {
+  constexpr int kRows = (RB - 1) * STEP + 3;
+  const ptrdiff_t channels = a.channels, from = (a.first + q * STEP) * channels;
+  const float *rows[kRows], *gradients[RB];
+  for (int r = 0; r < kRows; ++r) rows[r] = row_of(a, p, r) + from + g.begin;
+  for (int r = 0; r < RB; ++r) gradients[r] = g.dy + ((p + r) * a.columns + q) * channels + g.begin;
+  float* acc = g.acc + g.begin;
+  Ahead ahead = fetched;
+  each(g.end - g.begin, [&](ptrdiff_t c, auto m) {
+    const float *x[kRows], *dy[RB];
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) x[r] = rows[r] + c;
+#pragma GCC unroll 2
+    for (int r = 0; r < RB; ++r) dy[r] = gradients[r] + c;
+    vf sum[3][3];
 #pragma GCC unroll 3
-  for (int s = 0; s < 3; ++s) {
-    if (column + s < 0 || column + s >= a.width) continue;
+    for (int r = 0; r < 3; ++r) {
 #pragma GCC unroll 3
-    for (int r = 0; r < 3; ++r)
-      sum[r][s] = v_fma(get(x[r] + (column + s) * a.channels, m), d, sum[r][s]);
+      for (int s = 0; s < 3; ++s) sum[r][s] = get(acc + (r * 3 + s) * channels + c, m);
+    }
+    gradient_sums<STEP, RB, PX>(x, dy, channels, ends, sum, m);
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r) {
+#pragma GCC unroll 3
+      for (int s = 0; s < 3; ++s) put(acc + (r * 3 + s) * channels + c, sum[r][s], m);
+    }
+    ahead.fetch<RB * PX * STEP * STEP, RB * PX>();
+  });
+  fetched = ahead;
+}
+
+/// RB rows from p.
+template <int STEP, int RB>
+void gradient_rows(const DepthwiseRows& a, const DepthwiseGradient& g, const Interior& in,
+                   ptrdiff_t p, Ahead& ahead) {
+  each_tile(in, [&]<int PX>(ptrdiff_t q, const Interior& ends) {
+    gradient_tile<STEP, RB, PX>(a, g, p, q, ends, ahead);
+  });
+}
+
+/// Pixels [begin, end) of all rows with whatever taps of any kernel lie inside.
+void gradient_pixels(const DepthwiseRows& a, const DepthwiseGradient& g, ptrdiff_t begin,
+                     ptrdiff_t end) {
+  if (begin == end) return;
+  for (int tap = 0; tap < a.rows * a.taps; ++tap) {
+    const int r = tap / a.taps, s = tap % a.taps;
+    float* acc = g.acc + tap * a.channels + g.begin;
+    each(g.end - g.begin, [&](ptrdiff_t c, auto m) {
+      vf sum = get(acc + c, m);
+      for (ptrdiff_t p = 0; p < g.rows; ++p) {
+        const float* x = row_of(a, p, r) + g.begin + c;
+        const float* dy = g.dy + p * a.columns * a.channels + g.begin + c;
+        for (ptrdiff_t q = begin; q < end; ++q) {
+          const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
+          if (column >= 0 && column < a.width)
+            sum = v_fma(get(x + column * a.channels, m), get(dy + q * a.channels, m), sum);
+        }
+      }
+      put(acc + c, sum, m);
+    });
   }
 }
 
-template <int STEP, class Lanes>
-inline void gradient_nine(const DepthwiseRows& a, const DepthwiseGradient& g, Interior in,
-                          ptrdiff_t c, Ahead& ahead, Lanes m) {
-  vf sum[3][3];
-#pragma GCC unroll 3
-  for (auto& row : sum) {
-#pragma GCC unroll 3
-    for (vf& s : row) s = v_zero();
+/// Taps 3x3, a part of the channels at a time, whose sums stay in L1.
+template <int STEP>
+void gradient_nine(const DepthwiseRows& a, const DepthwiseGradient& g) {
+  constexpr ptrdiff_t kTogether = 256;
+  const Interior in = interior_of(a);
+  Ahead ahead{a.ahead, g.ahead};
+  for (DepthwiseGradient part = g; part.begin < g.end; part.begin = part.end) {
+    part.end = part.begin + kTogether < g.end ? part.begin + kTogether : g.end;
+    ptrdiff_t p = 0;
+    for (; p + 2 <= g.rows; p += 2) gradient_rows<STEP, 2>(a, part, in, p, ahead);
+    for (; p < g.rows; ++p) gradient_rows<STEP, 1>(a, part, in, p, ahead);
   }
-  for (ptrdiff_t p = 0; p < g.rows; ++p) {
-    const float* const x[3] = {row_of(a, p, 0) + c, row_of(a, p, 1) + c, row_of(a, p, 2) + c};
-    const float* dy = g.dy + p * a.columns * a.channels + c;
-    ptrdiff_t q = 0;
-    const auto edge = [&] {
-      gradient_edge(x, a, a.first + q * STEP, get(dy + q * a.channels, m), sum, m);
-      ahead.fetch<STEP * STEP>();
-      ++q;
-    };
-    while (q < in.begin) edge();
-    const float* from[3] = {x[0] + (a.first + q * STEP) * a.channels,
-                            x[1] + (a.first + q * STEP) * a.channels,
-                            x[2] + (a.first + q * STEP) * a.channels};
-    const auto pixels = [&]<int PX>() {
-      gradient_pixels<STEP, PX>(from, dy + q * a.channels, a.channels, ahead, sum, m);
-      for (const float*& f : from) f += PX * STEP * a.channels;
-      q += PX;
-    };
-    while (q + 4 <= in.end) pixels.template operator()<4>();
-    while (q < in.end) pixels.template operator()<1>();
-    while (q < a.columns) edge();
-  }
-#pragma GCC unroll 3
-  for (int r = 0; r < 3; ++r) {
-#pragma GCC unroll 3
-    for (int s = 0; s < 3; ++s) {
-      float* out = g.acc + (r * 3 + s) * a.channels + c;
-      put(out, v_add(get(out, m), sum[r][s]), m);
-    }
-  }
-}
-
-/// One tap of any kernel.
-template <class Lanes>
-inline void gradient_tap(const DepthwiseRows& a, const DepthwiseGradient& g, int r, int s,
-                         ptrdiff_t c, Lanes m) {
-  vf sum = v_zero();
-  for (ptrdiff_t p = 0; p < g.rows; ++p) {
-    const float* x = row_of(a, p, r) + c;
-    const float* dy = g.dy + p * a.columns * a.channels + c;
-    for (ptrdiff_t q = 0; q < a.columns; ++q) {
-      const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
-      if (column >= 0 && column < a.width)
-        sum = v_fma(get(x + column * a.channels, m), get(dy + q * a.channels, m), sum);
-    }
-  }
-  float* out = g.acc + (r * a.taps + s) * a.channels + c;
-  put(out, v_add(get(out, m), sum), m);
+  gradient_pixels(a, g, 0, in.begin);
+  gradient_pixels(a, g, in.end, a.columns);
 }
 
 void depthwise_gradient(const DepthwiseRows& a, const DepthwiseGradient& g) {
-  const Interior in = interior_of(a);
-  const bool nine = a.rows == 3 && a.taps == 3 && a.tap_step == 1;
-  Ahead ahead{a.ahead, g.ahead};
-  each(g.end - g.begin, [&](ptrdiff_t at, auto m) {
-    const ptrdiff_t c = g.begin + at;
-    if (nine && a.step == 1) {
-      gradient_nine<1>(a, g, in, c, ahead, m);
-    } else if (nine && a.step == 2) {
-      gradient_nine<2>(a, g, in, c, ahead, m);
-    } else {
-      for (int r = 0; r < a.rows; ++r) {
-        for (int s = 0; s < a.taps; ++s) gradient_tap(a, g, r, s, c, m);
-      }
-    }
-  });
+  for (int tap = 0; tap < a.rows * a.taps; ++tap) {
+    float* acc = g.acc + tap * a.channels + g.begin;
+    each(g.end - g.begin, [&](ptrdiff_t c, auto m) { put(acc + c, v_zero(), m); });
+  }
+  const bool nine = a.rows == 3 && a.taps == 3 && a.row_step == 1 && a.tap_step == 1;
+  if (nine && a.step == 1 && a.step_h == 1) {
+    gradient_nine<1>(a, g);
+  } else if (nine && a.step == 2 && a.step_h == 2) {
+    gradient_nine<2>(a, g);
+  } else {
+    gradient_pixels(a, g, 0, a.columns);
+  }
 }
 
 }  // namespace
