@@ -106,6 +106,13 @@ const Row kRows[] = {
     {"depthwise 40, wide, stride 2", 2, 12, 36, 40, 40, 3, 3, {2, 2, 0, 0, 1, 1, 1, 1, 40}},
     {"depthwise 35, strips of rows", 1, 90, 40, 35, 35, 3, 3, {1, 1, 0, 2, 2, 0, 1, 1, 35}},
     {"depthwise 20, kernel 5x5", 2, 9, 8, 20, 20, 5, 5, {1, 1, 2, 2, 2, 2, 1, 1, 20}},
+    {"depthwise 24, one column", 2, 5, 1, 24, 24, 3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 24}},
+    {"depthwise 24, two columns, stride 2", 3, 5, 2, 24, 24, 3, 3, {2, 2, 1, 1, 1, 1, 1, 1, 24}},
+    {"depthwise 9, five columns, padding 2", 2, 4, 5, 9, 9, 3, 3, {1, 1, 2, 2, 2, 2, 1, 1, 9}},
+    {"depthwise 8, padding left only", 2, 5, 9, 8, 8, 3, 3, {1, 1, 1, 1, 0, 0, 1, 1, 8}},
+    {"depthwise 8, padding beyond the kernel", 1, 3, 3, 8, 8, 2, 2, {1, 1, 3, 3, 3, 3, 1, 1, 8}},
+    {"depthwise 300, 7 pixels", 2, 7, 7, 300, 300, 3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 300}},
+    {"depthwise 270, stride 2", 3, 6, 11, 270, 270, 3, 3, {2, 2, 1, 1, 1, 1, 1, 1, 270}},
     {"depthwise, two outputs each", 2, 6, 6, 3, 6, 3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 3}},
     {"depthwise, dilation 2", 2, 7, 7, 6, 6, 3, 3, {1, 1, 2, 2, 2, 2, 2, 2, 6}},
 };
