@@ -12,31 +12,37 @@ namespace {
 using isaribi::simd::DepthwiseOutput;
 using isaribi::simd::DepthwiseRows;
 
-/// The pixels [begin, end) of a row all of whose neighbouring taps lie inside the image, but for
-/// the first column of the first one (`left`) and the last column of the last one (`right`).
+/// The pixels [begin, end) of a row that meet any column of the image.
 struct Interior {
   ptrdiff_t begin, end;
-  bool left, right;
 };
 inline Interior interior_of(const DepthwiseRows& a) {
-  const ptrdiff_t first = a.first >= 0 ? 0 : (-a.first + a.step - 1) / a.step;
-  const ptrdiff_t span = a.first + a.taps - 1, room = a.width - 1 - span;
-  ptrdiff_t last = room < 0 ? 0 : room / a.step + 1;
-  if (last > a.columns) last = a.columns;
-  const bool left = first > 0 && a.first + (first - 1) * a.step == -1;
-  const bool right = last < a.columns && span + last * a.step == a.width;
-  const ptrdiff_t begin = left ? first - 1 : first, end = right ? last + 1 : last;
-  if (begin >= end) return {0, 0, false, false};
-  return {begin, end, left, right};
+  const ptrdiff_t before = 1 - a.taps - a.first, room = a.width - 1 - a.first;
+  const ptrdiff_t begin = before > 0 ? (before + a.step - 1) / a.step : 0;
+  ptrdiff_t end = room >= 0 ? room / a.step + 1 : 0;
+  if (end > a.columns) end = a.columns;
+  return begin < end ? Interior{begin, end} : Interior{0, 0};
+}
+
+/// How many columns of a tile lie outside the image, fewer on either side than there are taps.
+struct Ends {
+  ptrdiff_t left, right;
+};
+
+/// Whether column j of `columns` does, for neighbouring taps.
+[[gnu::always_inline]] inline bool outside(int j, int columns, int taps, const Ends& ends) {
+  return (j < taps - 1 && j < ends.left) || (j > columns - taps && j >= columns - ends.right);
 }
 
 /// f<PX>(q, ends) for tiles of up to four pixels from q, of nearly equal width.
 template <class F>
-inline void each_tile(const Interior& in, const F& f) {
+inline void each_tile(const DepthwiseRows& a, const F& f) {
+  const Interior in = interior_of(a);
   const ptrdiff_t pixels = in.end - in.begin, tiles = (pixels + 3) / 4;
   for (ptrdiff_t t = 0; t < tiles; ++t) {
     const ptrdiff_t q = in.begin + pixels * t / tiles, end = in.begin + pixels * (t + 1) / tiles;
-    const Interior ends{q, end, in.left && t == 0, in.right && t == tiles - 1};
+    const ptrdiff_t from = a.first + q * a.step, to = a.first + (end - 1) * a.step + a.taps;
+    const Ends ends{from < 0 ? -from : 0, to > a.width ? to - a.width : 0};
     if (end - q == 4) f.template operator()<4>(q, ends);
     if (end - q == 3) f.template operator()<3>(q, ends);
     if (end - q == 2) f.template operator()<2>(q, ends);
@@ -92,20 +98,20 @@ void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_
 /// of RB rows are in registers beside them.
 template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
 [[gnu::always_inline]] inline void depthwise_sums(const float* const* x, const float* w,
-                                                  ptrdiff_t channels, const Interior& ends,
+                                                  ptrdiff_t channels, const Ends& ends,
                                                   vf (&sum)[RB][PX], Lanes m) {
   constexpr int kColumns = (PX - 1) * STEP + KW;
 #pragma GCC unroll 6
   for (int r = 0; r < (RB - 1) * STEP + KH; ++r) {
 #pragma GCC unroll 20
     for (int j = 0; j < kColumns; ++j) {
-      if ((j == 0 && ends.left) || (j == kColumns - 1 && ends.right)) continue;
+      if (outside(j, kColumns, KW, ends)) continue;
       const vf v = get(x[r] + j * channels, m);
 #pragma GCC unroll 2
       for (int p = 0; p < RB; ++p) {
         const int k = r - p * STEP;  // the row of taps
         if (k < 0 || k >= KH) continue;
-#pragma GCC unroll 4
+#pragma GCC unroll 5
         for (int s = 0; s < KW; ++s) {
           const int i = (j - s) / STEP;
           if (j >= s && (j - s) % STEP == 0 && i < PX)
@@ -121,7 +127,7 @@ template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
 /// the stores of y could have changed.
 template <int KH, int KW, int STEP, int RB, int PX>
 void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const float* const* rows,
-                    ptrdiff_t q, const Interior ends, float* y, Ahead& fetched) {
+                    ptrdiff_t q, const Ends ends, float* y, Ahead& fetched) {
   constexpr int kRows = (RB - 1) * STEP + KH;
   const ptrdiff_t channels = a.channels, from = (a.first + q * STEP) * channels;
   const ptrdiff_t y_row = o.y_row, y_pixel = o.y_pixel;
@@ -155,17 +161,16 @@ void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const floa
 /// RB rows from p.
 template <int KH, int KW, int STEP, int RB>
 void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p, Ahead& ahead) {
-  const Interior in = interior_of(a);
   const float* rows[(RB - 1) * STEP + KH];
   for (int r = 0; r < (RB - 1) * STEP + KH; ++r) rows[r] = row_of(a, p, r);
-  each_tile(in, [&]<int PX>(ptrdiff_t q, const Interior& ends) {
+  each_tile(a, [&]<int PX>(ptrdiff_t q, const Ends& ends) {
     depthwise_tile<KH, KW, STEP, RB, PX>(a, o, rows, q, ends, o.y + p * o.y_row, ahead);
   });
-  const auto others = [&](ptrdiff_t begin, ptrdiff_t end) {
-    for (int row = 0; row < RB; ++row) depthwise_pixels(a, o, p + row, begin, end);
-  };
-  others(0, in.begin);
-  others(in.end, a.columns);
+  const Interior in = interior_of(a);
+  for (int row = 0; row < RB; ++row) {
+    depthwise_pixels(a, o, p + row, 0, in.begin);
+    depthwise_pixels(a, o, p + row, in.end, a.columns);
+  }
 }
 
 void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
@@ -175,14 +180,17 @@ void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
   };
   Ahead ahead{a.ahead, o.ahead};
   ptrdiff_t p = 0;
-  if (is(3, 3, 1)) {
-    for (; p + 2 <= o.rows; p += 2) depthwise_rows<3, 3, 1, 2>(a, o, p, ahead);
-  }
+  for (; is(3, 3, 1) && p + 2 <= o.rows; p += 2) depthwise_rows<3, 3, 1, 2>(a, o, p, ahead);
+  for (; is(5, 5, 1) && p + 2 <= o.rows; p += 2) depthwise_rows<5, 5, 1, 2>(a, o, p, ahead);
   for (; p < o.rows; ++p) {
     if (is(3, 3, 1)) {
       depthwise_rows<3, 3, 1, 1>(a, o, p, ahead);
     } else if (is(3, 3, 2)) {
       depthwise_rows<3, 3, 2, 1>(a, o, p, ahead);
+    } else if (is(5, 5, 1)) {
+      depthwise_rows<5, 5, 1, 1>(a, o, p, ahead);
+    } else if (is(5, 5, 2)) {
+      depthwise_rows<5, 5, 2, 1>(a, o, p, ahead);
     } else if (is(2, 2, 1)) {
       depthwise_rows<2, 2, 1, 1>(a, o, p, ahead);
     } else if (is(2, 1, 1)) {

@@ -15,14 +15,14 @@ using isaribi::simd::DepthwiseGradient;
 /// pixel in each row.
 template <int STEP, int RB, int PX, class Lanes>
 [[gnu::always_inline]] inline void gradient_sums(const float* const* x, const float* const* dy,
-                                                 ptrdiff_t channels, const Interior& ends,
+                                                 ptrdiff_t channels, const Ends& ends,
                                                  vf (&sum)[3][3], Lanes m) {
   constexpr int kColumns = (PX - 1) * STEP + 3;
 #pragma GCC unroll 6
   for (int r = 0; r < (RB - 1) * STEP + 3; ++r) {
 #pragma GCC unroll 12
     for (int j = 0; j < kColumns; ++j) {
-      if ((j == 0 && ends.left) || (j == kColumns - 1 && ends.right)) continue;
+      if (outside(j, kColumns, 3, ends)) continue;
       const vf v = get(x[r] + j * channels, m);
 #pragma GCC unroll 2
       for (int p = 0; p < RB; ++p) {
@@ -42,7 +42,7 @@ template <int STEP, int RB, int PX, class Lanes>
 /// RB rows from p of PX pixels from q, all channels.
 template <int STEP, int RB, int PX>
 void gradient_tile(const DepthwiseRows& a, const DepthwiseGradient& g, ptrdiff_t p, ptrdiff_t q,
-                   const Interior ends, Ahead& fetched) {
+                   const Ends ends, Ahead& fetched) {
   constexpr int kRows = (RB - 1) * STEP + 3;
   const ptrdiff_t channels = a.channels, from = (a.first + q * STEP) * channels;
   const float *rows[kRows], *gradients[RB];
@@ -75,9 +75,8 @@ void gradient_tile(const DepthwiseRows& a, const DepthwiseGradient& g, ptrdiff_t
 
 /// RB rows from p.
 template <int STEP, int RB>
-void gradient_rows(const DepthwiseRows& a, const DepthwiseGradient& g, const Interior& in,
-                   ptrdiff_t p, Ahead& ahead) {
-  each_tile(in, [&]<int PX>(ptrdiff_t q, const Interior& ends) {
+void gradient_rows(const DepthwiseRows& a, const DepthwiseGradient& g, ptrdiff_t p, Ahead& ahead) {
+  each_tile(a, [&]<int PX>(ptrdiff_t q, const Ends& ends) {
     gradient_tile<STEP, RB, PX>(a, g, p, q, ends, ahead);
   });
 }
@@ -109,16 +108,13 @@ void gradient_pixels(const DepthwiseRows& a, const DepthwiseGradient& g, ptrdiff
 template <int STEP>
 void gradient_nine(const DepthwiseRows& a, const DepthwiseGradient& g) {
   constexpr ptrdiff_t kTogether = 256;
-  const Interior in = interior_of(a);
   Ahead ahead{a.ahead, g.ahead};
   for (DepthwiseGradient part = g; part.begin < g.end; part.begin = part.end) {
     part.end = part.begin + kTogether < g.end ? part.begin + kTogether : g.end;
     ptrdiff_t p = 0;
-    for (; p + 2 <= g.rows; p += 2) gradient_rows<STEP, 2>(a, part, in, p, ahead);
-    for (; p < g.rows; ++p) gradient_rows<STEP, 1>(a, part, in, p, ahead);
+    for (; p + 2 <= g.rows; p += 2) gradient_rows<STEP, 2>(a, part, p, ahead);
+    for (; p < g.rows; ++p) gradient_rows<STEP, 1>(a, part, p, ahead);
   }
-  gradient_pixels(a, g, 0, in.begin);
-  gradient_pixels(a, g, in.end, a.columns);
 }
 
 void depthwise_gradient(const DepthwiseRows& a, const DepthwiseGradient& g) {
