@@ -13,12 +13,6 @@ namespace {
 
 constexpr std::int64_t kStripElements = 64 << 10;  // of x and dy; decides where sums are cut
 
-const float* zero_row(Scratch& scratch, std::int64_t elements) {
-  float* zeros = scratch.get<float>(Use::strip, elements);
-  std::fill(zeros, zeros + elements, 0.0f);
-  return zeros;
-}
-
 /// [tap][c].
 void pack(const ConvWork& work, const Phase& phase, float* to) {
   for (const Tap& tap : phase.taps) {
@@ -30,7 +24,7 @@ void pack(const ConvWork& work, const Phase& phase, float* to) {
 constexpr std::int64_t kRowsTogether = 2;  // of the output
 
 /// The taps of a phase as a grid: rows of `taps` each.
-DepthwiseRows grid_of(const ConvWork& work, const Phase& phase, const float* zeros) {
+DepthwiseRows grid_of(const ConvWork& work, const Phase& phase) {
   DepthwiseRows a{};
   const auto& taps = phase.taps;
   while (a.taps < static_cast<int>(taps.size()) &&
@@ -46,7 +40,6 @@ DepthwiseRows grid_of(const ConvWork& work, const Phase& phase, const float* zer
   a.first = taps.empty() ? 0 : taps.front().column - work.lead_w;
   a.tap_step = a.taps > 1 ? taps[1].column - taps[0].column : 1;
   a.columns = phase.columns;
-  a.zeros = zeros;
   return a;
 }
 
@@ -138,12 +131,11 @@ bool run_depthwise(ConvWork& work, Context& context) {
   float* w = context.scratch.get<float>(Use::weights, taps * work.c);
   for (std::size_t i = 0; i < work.phase_count; ++i)
     pack(work, work.phases[i], w + work.phases[i].weights);
-  const float* zeros = zero_row(context.scratch, work.w * work.c);
   const std::int64_t parts = (rows + kRowsTogether - 1) / kRowsTogether, items = work.n * parts;
   parallel_ranges(items, work.n * rows * columns * work.c, 1, [&](Range r) {
     for (std::int64_t item = r.begin; item < r.end; ++item) {
       for (std::size_t i = 0; i < work.phase_count; ++i)
-        run_rows(work, i, kernels, grid_of(work, work.phases[i], zeros), w, item / parts,
+        run_rows(work, i, kernels, grid_of(work, work.phases[i]), w, item / parts,
                  item % parts * kRowsTogether);
     }
   });
@@ -156,7 +148,6 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   if (g.groups == 1 || dw[3] != 1 || dw[0] != g.groups) return false;
   const Kernels& kernels = context.kernels();
   Scratch& scratch = context.ready();
-  const std::int64_t x_row = x[2] * x[3];
   DepthwiseRows a{};
   a.height = x[1];
   a.width = x[2];
@@ -173,7 +164,6 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   const std::int64_t blocks = (x[0] + api::kSampleBlock - 1) / api::kSampleBlock;
   double* sums = scratch.get<double>(Use::sums, elements);
   float* partial = scratch.get<float>(Use::partial, std::max<std::int64_t>(1, blocks) * elements);
-  a.zeros = zero_row(scratch, x_row);
   // With more threads than blocks the channels are shared, too.
   const int threads = omp_get_max_threads();
   const std::int64_t vectors = (x[3] + kernels.lanes - 1) / kernels.lanes;

@@ -80,7 +80,6 @@ struct DepthwiseRows {
   ptrdiff_t first, step, tap_step;
   int rows, taps;      ///< of the kernel
   ptrdiff_t columns;   ///< of the output
-  const float* zeros;  ///< a row of x that stands for those outside
   const float* ahead;  ///< what will be read next of x, as much as was read new for these rows
 };
 

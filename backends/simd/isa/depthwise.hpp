@@ -24,36 +24,43 @@ inline Interior interior_of(const DepthwiseRows& a) {
   return begin < end ? Interior{begin, end} : Interior{0, 0};
 }
 
-/// How many columns of a tile lie outside the image, fewer on either side than there are taps.
+/// What a tile would read outside the image: so many columns on either side, fewer than there are
+/// taps, and the rows whose bits are set.
 struct Ends {
   ptrdiff_t left, right;
+  unsigned rows;
 };
 
-/// Whether column j of `columns` does, for neighbouring taps.
+/// Whether column j of `columns` lies outside, for `taps` neighbouring taps.
 [[gnu::always_inline]] inline bool outside(int j, int columns, int taps, const Ends& ends) {
   return (j < taps - 1 && j < ends.left) || (j > columns - taps && j >= columns - ends.right);
 }
 
-/// f<PX>(q, ends) for tiles of up to four pixels from q, of nearly equal width.
+/// f<PX>(q, x, ends) for tiles of up to four pixels from q, of nearly equal width, that read `rows`
+/// rows for row p of the output and what follows; x: where the first tap of pixel q is.
 template <class F>
-inline void each_tile(const DepthwiseRows& a, const F& f) {
+inline void each_tile(const DepthwiseRows& a, ptrdiff_t p, int rows, const F& f) {
   const Interior in = interior_of(a);
   const ptrdiff_t pixels = in.end - in.begin, tiles = (pixels + 3) / 4;
+  const ptrdiff_t row = a.top + p * a.step_h;
+  unsigned rows_outside = 0;
+  for (int r = 0; r < rows; ++r) rows_outside |= (row + r < 0 || row + r >= a.height) << r;
   for (ptrdiff_t t = 0; t < tiles; ++t) {
     const ptrdiff_t q = in.begin + pixels * t / tiles, end = in.begin + pixels * (t + 1) / tiles;
     const ptrdiff_t from = a.first + q * a.step, to = a.first + (end - 1) * a.step + a.taps;
-    const Ends ends{from < 0 ? -from : 0, to > a.width ? to - a.width : 0};
-    if (end - q == 4) f.template operator()<4>(q, ends);
-    if (end - q == 3) f.template operator()<3>(q, ends);
-    if (end - q == 2) f.template operator()<2>(q, ends);
-    if (end - q == 1) f.template operator()<1>(q, ends);
+    const Ends ends{from < 0 ? -from : 0, to > a.width ? to - a.width : 0, rows_outside};
+    const float* x = a.x + (row * a.width + from) * a.channels;
+    if (end - q == 4) f.template operator()<4>(q, x, ends);
+    if (end - q == 3) f.template operator()<3>(q, x, ends);
+    if (end - q == 2) f.template operator()<2>(q, x, ends);
+    if (end - q == 1) f.template operator()<1>(q, x, ends);
   }
 }
 
-/// The row of x that row r of taps meets from row p of the output.
+/// The row of x that row r of taps meets from row p of the output, or nullptr outside.
 inline const float* row_of(const DepthwiseRows& a, ptrdiff_t p, int r) {
   const ptrdiff_t row = a.top + p * a.step_h + r * a.row_step;
-  return row >= 0 && row < a.height ? a.x + row * a.width * a.channels : a.zeros;
+  return row >= 0 && row < a.height ? a.x + row * a.width * a.channels : nullptr;
 }
 
 /// What is used next, brought to L2 in the order of its addresses, whatever the order of its use:
@@ -81,11 +88,11 @@ void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_
     for (ptrdiff_t q = begin; q < end; ++q) {
       vf sum = o.bias ? get(o.bias + c, m) : v_zero();
       for (int r = 0; r < a.rows; ++r) {
-        const float *x = row_of(a, p, r) + c, *w = o.w + r * a.taps * a.channels + c;
-        for (int s = 0; s < a.taps; ++s) {
+        const float *x = row_of(a, p, r), *w = o.w + r * a.taps * a.channels + c;
+        for (int s = 0; x && s < a.taps; ++s) {
           const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
           if (column >= 0 && column < a.width)
-            sum = v_fma(get(x + column * a.channels, m), get(w + s * a.channels, m), sum);
+            sum = v_fma(get(x + column * a.channels + c, m), get(w + s * a.channels, m), sum);
         }
       }
       put(o.y + p * o.y_row + q * o.y_pixel + c, o.relu ? v_relu(sum) : sum, m);
@@ -93,25 +100,26 @@ void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_
   });
 }
 
-/// RB rows of PX pixels of one vector of channels. x: of each row of taps the column of the first
-/// pixel; columns are `channels` apart. Sums are taken row by row, so that no more than the weights
-/// of RB rows are in registers beside them.
+/// RB rows of PX pixels of one vector of channels. x: the first tap of the first pixel; columns are
+/// `channels` apart. Sums are taken row by row, so that no more than the weights of RB rows are in
+/// registers beside them.
 template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
-[[gnu::always_inline]] inline void depthwise_sums(const float* const* x, const float* w,
+[[gnu::always_inline]] inline void depthwise_sums(const float* x, ptrdiff_t x_row, const float* w,
                                                   ptrdiff_t channels, const Ends& ends,
                                                   vf (&sum)[RB][PX], Lanes m) {
-  constexpr int kColumns = (PX - 1) * STEP + KW;
-#pragma GCC unroll 6
-  for (int r = 0; r < (RB - 1) * STEP + KH; ++r) {
+  constexpr int kRows = (RB - 1) * STEP + KH, kColumns = (PX - 1) * STEP + KW;
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r, x += x_row) {
+    if (ends.rows >> r & 1) continue;
 #pragma GCC unroll 20
     for (int j = 0; j < kColumns; ++j) {
       if (outside(j, kColumns, KW, ends)) continue;
-      const vf v = get(x[r] + j * channels, m);
+      const vf v = get(x + j * channels, m);
 #pragma GCC unroll 2
       for (int p = 0; p < RB; ++p) {
         const int k = r - p * STEP;  // the row of taps
         if (k < 0 || k >= KH) continue;
-#pragma GCC unroll 5
+#pragma GCC unroll 7
         for (int s = 0; s < KW; ++s) {
           const int i = (j - s) / STEP;
           if (j >= s && (j - s) % STEP == 0 && i < PX)
@@ -126,19 +134,14 @@ template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
 /// channels of a pixel follow each other. What is used in it is not read through references, which
 /// the stores of y could have changed.
 template <int KH, int KW, int STEP, int RB, int PX>
-void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const float* const* rows,
-                    ptrdiff_t q, const Ends ends, float* y, Ahead& fetched) {
-  constexpr int kRows = (RB - 1) * STEP + KH;
-  const ptrdiff_t channels = a.channels, from = (a.first + q * STEP) * channels;
+void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const float* x, float* y,
+                    const Ends ends, Ahead& fetched) {
+  const ptrdiff_t channels = a.channels, x_row = a.width * channels;
   const ptrdiff_t y_row = o.y_row, y_pixel = o.y_pixel;
   const float *w = o.w, *bias = o.bias;
   const bool relu = o.relu;
   Ahead ahead = fetched;
-  y += q * y_pixel;
   each(channels, [&](ptrdiff_t c, auto m) {
-    const float* x[kRows];
-#pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r) x[r] = rows[r] + from + c;
     vf sum[RB][PX];
     const vf start = bias ? get(bias + c, m) : v_zero();
 #pragma GCC unroll 2
@@ -146,7 +149,7 @@ void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const floa
 #pragma GCC unroll 4
       for (vf& s : row) s = start;
     }
-    depthwise_sums<KH, KW, STEP, RB, PX>(x, w + c, channels, ends, sum, m);
+    depthwise_sums<KH, KW, STEP, RB, PX>(x + c, x_row, w + c, channels, ends, sum, m);
 #pragma GCC unroll 2
     for (int p = 0; p < RB; ++p) {
 #pragma GCC unroll 4
@@ -161,10 +164,9 @@ void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const floa
 /// RB rows from p.
 template <int KH, int KW, int STEP, int RB>
 void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p, Ahead& ahead) {
-  const float* rows[(RB - 1) * STEP + KH];
-  for (int r = 0; r < (RB - 1) * STEP + KH; ++r) rows[r] = row_of(a, p, r);
-  each_tile(a, [&]<int PX>(ptrdiff_t q, const Ends& ends) {
-    depthwise_tile<KH, KW, STEP, RB, PX>(a, o, rows, q, ends, o.y + p * o.y_row, ahead);
+  each_tile(a, p, (RB - 1) * STEP + KH, [&]<int PX>(ptrdiff_t q, const float* x, const Ends& ends) {
+    float* y = o.y + p * o.y_row + q * o.y_pixel;
+    depthwise_tile<KH, KW, STEP, RB, PX>(a, o, x, y, ends, ahead);
   });
   const Interior in = interior_of(a);
   for (int row = 0; row < RB; ++row) {
@@ -182,6 +184,7 @@ void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
   ptrdiff_t p = 0;
   for (; is(3, 3, 1) && p + 2 <= o.rows; p += 2) depthwise_rows<3, 3, 1, 2>(a, o, p, ahead);
   for (; is(5, 5, 1) && p + 2 <= o.rows; p += 2) depthwise_rows<5, 5, 1, 2>(a, o, p, ahead);
+  for (; is(7, 7, 1) && p + 2 <= o.rows; p += 2) depthwise_rows<7, 7, 1, 2>(a, o, p, ahead);
   for (; p < o.rows; ++p) {
     if (is(3, 3, 1)) {
       depthwise_rows<3, 3, 1, 1>(a, o, p, ahead);
@@ -191,6 +194,8 @@ void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
       depthwise_rows<5, 5, 1, 1>(a, o, p, ahead);
     } else if (is(5, 5, 2)) {
       depthwise_rows<5, 5, 2, 1>(a, o, p, ahead);
+    } else if (is(7, 7, 1)) {
+      depthwise_rows<7, 7, 1, 1>(a, o, p, ahead);
     } else if (is(2, 2, 1)) {
       depthwise_rows<2, 2, 1, 1>(a, o, p, ahead);
     } else if (is(2, 1, 1)) {
