@@ -12,6 +12,11 @@ namespace {
 using isaribi::simd::DepthwiseOutput;
 using isaribi::simd::DepthwiseRows;
 
+/// Whether taps are neighbours.
+inline bool is_close(const DepthwiseRows& a) {
+  return (a.taps == 1 || a.tap_step == 1) && (a.rows == 1 || a.row_step == 1);
+}
+
 /// The pixels [begin, end) of a row that meet any column of the image.
 struct Interior {
   ptrdiff_t begin, end;
@@ -176,9 +181,8 @@ void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t 
 }
 
 void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
-  const bool close = (a.taps == 1 || a.tap_step == 1) && (a.rows == 1 || a.row_step == 1);
   const auto is = [&](int rows, int taps, int step) {
-    return close && a.rows == rows && a.taps == taps && a.step == step && a.step_h == step;
+    return is_close(a) && a.rows == rows && a.taps == taps && a.step == step && a.step_h == step;
   };
   Ahead ahead{a.ahead, o.ahead};
   ptrdiff_t p = 0;
@@ -198,6 +202,10 @@ void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
       depthwise_rows<7, 7, 1, 1>(a, o, p, ahead);
     } else if (is(2, 2, 1)) {
       depthwise_rows<2, 2, 1, 1>(a, o, p, ahead);
+    } else if (is(3, 2, 1)) {
+      depthwise_rows<3, 2, 1, 1>(a, o, p, ahead);
+    } else if (is(2, 3, 1)) {
+      depthwise_rows<2, 3, 1, 1>(a, o, p, ahead);
     } else if (is(2, 1, 1)) {
       depthwise_rows<2, 1, 1, 1>(a, o, p, ahead);
     } else if (is(1, 2, 1)) {

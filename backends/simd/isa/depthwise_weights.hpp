@@ -11,26 +11,26 @@ namespace {
 
 using isaribi::simd::DepthwiseGradient;
 
-/// RB rows of PX pixels of one vector of channels with 3x3 taps. x: the first tap of the first
-/// pixel, dy: that pixel. INSIDE: all rows lie inside the image.
-template <int STEP, int RB, int PX, bool INSIDE, class Lanes>
+/// RB rows of PX pixels of one vector of channels with KH x KW neighbouring taps. x: the first tap
+/// of the first pixel, dy: that pixel. INSIDE: all rows lie inside the image.
+template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE, class Lanes>
 [[gnu::always_inline]] inline void gradient_sums(const float* x, ptrdiff_t x_row, const float* dy,
                                                  ptrdiff_t dy_row, ptrdiff_t channels,
-                                                 const Ends& ends, vf (&sum)[3][3], Lanes m) {
-  constexpr int kRows = (RB - 1) * STEP + 3, kColumns = (PX - 1) * STEP + 3;
+                                                 const Ends& ends, vf (&sum)[KH][KW], Lanes m) {
+  constexpr int kRows = (RB - 1) * STEP + KH, kColumns = (PX - 1) * STEP + KW;
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r, x += x_row) {
     if (!INSIDE && (ends.rows >> r & 1)) continue;
 #pragma GCC unroll 12
     for (int j = 0; j < kColumns; ++j) {
-      if (outside(j, kColumns, 3, ends)) continue;
+      if (outside(j, kColumns, KW, ends)) continue;
       const vf v = get(x + j * channels, m);
 #pragma GCC unroll 2
       for (int p = 0; p < RB; ++p) {
         const int k = r - p * STEP;  // the row of taps
-        if (k < 0 || k >= 3) continue;
-#pragma GCC unroll 3
-        for (int s = 0; s < 3; ++s) {
+        if (k < 0 || k >= KH) continue;
+#pragma GCC unroll 7
+        for (int s = 0; s < KW; ++s) {
           const int i = (j - s) / STEP;
           if (j >= s && (j - s) % STEP == 0 && i < PX)
             sum[k][s] = v_fma(v, get(dy + p * dy_row + i * channels, m), sum[k][s]);
@@ -41,7 +41,7 @@ template <int STEP, int RB, int PX, bool INSIDE, class Lanes>
 }
 
 /// RB rows of PX pixels, channels [g.begin, g.end).
-template <int STEP, int RB, int PX, bool INSIDE>
+template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE>
 void gradient_tile(const DepthwiseRows& a, const DepthwiseGradient& g, const float* x,
                    const float* dy, const Ends ends, Ahead& fetched) {
   const ptrdiff_t channels = a.channels, x_row = a.width * channels, dy_row = a.columns * channels;
@@ -49,41 +49,51 @@ void gradient_tile(const DepthwiseRows& a, const DepthwiseGradient& g, const flo
   Ahead ahead = fetched;
   each(g.end - g.begin, [&, begin = g.begin](ptrdiff_t at, auto m) {
     const ptrdiff_t c = begin + at;
-    vf sum[3][3];
+    vf sum[KH][KW];
 #pragma GCC unroll 3
-    for (int r = 0; r < 3; ++r) {
-#pragma GCC unroll 3
-      for (int s = 0; s < 3; ++s) sum[r][s] = get(acc + (r * 3 + s) * channels + c, m);
+    for (int r = 0; r < KH; ++r) {
+#pragma GCC unroll 7
+      for (int s = 0; s < KW; ++s) sum[r][s] = get(acc + (r * KW + s) * channels + c, m);
     }
-    gradient_sums<STEP, RB, PX, INSIDE>(x + c, x_row, dy + c, dy_row, channels, ends, sum, m);
+    gradient_sums<KH, KW, STEP, RB, PX, INSIDE>(x + c, x_row, dy + c, dy_row, channels, ends, sum,
+                                                m);
 #pragma GCC unroll 3
-    for (int r = 0; r < 3; ++r) {
-#pragma GCC unroll 3
-      for (int s = 0; s < 3; ++s) put(acc + (r * 3 + s) * channels + c, sum[r][s], m);
+    for (int r = 0; r < KH; ++r) {
+#pragma GCC unroll 7
+      for (int s = 0; s < KW; ++s) put(acc + (r * KW + s) * channels + c, sum[r][s], m);
     }
     ahead.fetch<RB * PX * STEP * STEP, RB * PX>();
   });
   fetched = ahead;
 }
 
-/// RB rows from p.
-template <int STEP, int RB>
-void gradient_rows(const DepthwiseRows& a, const DepthwiseGradient& g, ptrdiff_t p, Ahead& ahead) {
-  each_tile(a, p, (RB - 1) * STEP + 3, [&]<int PX>(ptrdiff_t q, const float* x, const Ends& ends) {
-    const float* dy = g.dy + (p * a.columns + q) * a.channels;
-    if (ends.rows == 0) {
-      gradient_tile<STEP, RB, PX, true>(a, g, x, dy, ends, ahead);
-    } else {
-      gradient_tile<STEP, RB, PX, false>(a, g, x, dy, ends, ahead);
-    }
-  });
+/// RB rows from p, KH rows of taps at a time.
+template <int KH, int KW, int STEP, int RB>
+void gradient_rows(DepthwiseRows a, DepthwiseGradient g, ptrdiff_t p, Ahead& fetched) {
+  Ahead ahead = fetched;
+  for (int r = 0; r < a.rows; r += KH) {
+    ahead = fetched;  // again: the first rows of taps have fetched it
+    each_tile(a, p, (RB - 1) * STEP + KH,
+              [&]<int PX>(ptrdiff_t q, const float* x, const Ends& ends) {
+                const float* dy = g.dy + (p * a.columns + q) * a.channels;
+                if (ends.rows == 0) {
+                  gradient_tile<KH, KW, STEP, RB, PX, true>(a, g, x, dy, ends, ahead);
+                } else {
+                  gradient_tile<KH, KW, STEP, RB, PX, false>(a, g, x, dy, ends, ahead);
+                }
+              });
+    a.top += KH;
+    g.acc += KH * KW * a.channels;
+  }
+  fetched = ahead;
 }
 
-/// Taps 3x3, a part of the channels at a time, whose sums stay in L1.
-template <int STEP>
-void gradient_nine(const DepthwiseRows& a, const DepthwiseGradient& g) {
+/// A part of the channels at a time, whose sums stay in L1; of the taps, which are neighbours, as
+/// many rows of KW as there are registers for.
+template <int KH, int KW, int STEP>
+void gradient_close(const DepthwiseRows& a, const DepthwiseGradient& g) {
   constexpr ptrdiff_t kTogether = 256;
-  for (int tap = 0; tap < 9; ++tap) {
+  for (int tap = 0; tap < a.rows * KW; ++tap) {
     float* acc = g.acc + tap * a.channels + g.begin;
     each(g.end - g.begin, [&](ptrdiff_t c, auto m) { put(acc + c, v_zero(), m); });
   }
@@ -91,8 +101,8 @@ void gradient_nine(const DepthwiseRows& a, const DepthwiseGradient& g) {
   for (DepthwiseGradient part = g; part.begin < g.end; part.begin = part.end) {
     part.end = part.begin + kTogether < g.end ? part.begin + kTogether : g.end;
     ptrdiff_t p = 0;
-    for (; p + 2 <= g.rows; p += 2) gradient_rows<STEP, 2>(a, part, p, ahead);
-    for (; p < g.rows; ++p) gradient_rows<STEP, 1>(a, part, p, ahead);
+    for (; p + 2 <= g.rows; p += 2) gradient_rows<KH, KW, STEP, 2>(a, part, p, ahead);
+    for (; p < g.rows; ++p) gradient_rows<KH, KW, STEP, 1>(a, part, p, ahead);
   }
 }
 
@@ -113,9 +123,14 @@ inline void gradient_tap(const DepthwiseRows& a, const DepthwiseGradient& g, int
 }
 
 void depthwise_gradient(const DepthwiseRows& a, const DepthwiseGradient& g) {
-  const bool nine = a.rows == 3 && a.taps == 3 && a.row_step == 1 && a.tap_step == 1;
-  if (nine && a.step == 1 && a.step_h == 1) return gradient_nine<1>(a, g);
-  if (nine && a.step == 2 && a.step_h == 2) return gradient_nine<2>(a, g);
+  const auto is = [&](int size, int step) {
+    return is_close(a) && a.rows == size && a.taps == size && a.step == step && a.step_h == step;
+  };
+  if (is(3, 1)) return gradient_close<3, 3, 1>(a, g);
+  if (is(3, 2)) return gradient_close<3, 3, 2>(a, g);
+  if (is(5, 1)) return gradient_close<1, 5, 1>(a, g);
+  if (is(5, 2)) return gradient_close<1, 5, 2>(a, g);
+  if (is(7, 1)) return gradient_close<1, 7, 1>(a, g);
   for (int r = 0; r < a.rows; ++r) {
     for (int s = 0; s < a.taps; ++s)
       each(g.end - g.begin, [&](ptrdiff_t c, auto m) { gradient_tap(a, g, r, s, g.begin + c, m); });
