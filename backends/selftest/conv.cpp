@@ -108,6 +108,7 @@ const Row kRows[] = {
     {"depthwise 20, kernel 5x5", 2, 9, 8, 20, 20, 5, 5, {1, 1, 2, 2, 2, 2, 1, 1, 20}},
     {"depthwise 20, kernel 5x5, stride 2", 2, 9, 12, 20, 20, 5, 5, {2, 2, 2, 2, 2, 2, 1, 1, 20}},
     {"depthwise 17, kernel 7x7", 2, 5, 9, 17, 17, 7, 7, {1, 1, 3, 3, 3, 3, 1, 1, 17}},
+    {"depthwise 270, kernel 5x5", 2, 5, 6, 270, 270, 5, 5, {1, 1, 2, 2, 2, 2, 1, 1, 270}},
     {"depthwise 8, padding above only", 2, 3, 6, 8, 8, 3, 3, {1, 1, 3, 0, 0, 1, 1, 1, 8}},
     {"depthwise 24, one column", 2, 5, 1, 24, 24, 3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 24}},
     {"depthwise 24, two columns, stride 2", 3, 5, 2, 24, 24, 3, 3, {2, 2, 1, 1, 1, 1, 1, 1, 24}},

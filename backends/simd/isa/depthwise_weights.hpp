@@ -18,7 +18,7 @@ template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE, class Lanes>
                                                  ptrdiff_t dy_row, ptrdiff_t channels,
                                                  const Ends& ends, vf (&sum)[KH][KW], Lanes m) {
   constexpr int kRows = (RB - 1) * STEP + KH, kColumns = (PX - 1) * STEP + KW;
-#pragma GCC unroll 6
+#pragma GCC unroll 7
   for (int r = 0; r < kRows; ++r, x += x_row) {
     if (!INSIDE && (ends.rows >> r & 1)) continue;
 #pragma GCC unroll 12
@@ -50,14 +50,14 @@ void gradient_tile(const DepthwiseRows& a, const DepthwiseGradient& g, const flo
   each(g.end - g.begin, [&, begin = g.begin](ptrdiff_t at, auto m) {
     const ptrdiff_t c = begin + at;
     vf sum[KH][KW];
-#pragma GCC unroll 3
+#pragma GCC unroll 5
     for (int r = 0; r < KH; ++r) {
 #pragma GCC unroll 7
       for (int s = 0; s < KW; ++s) sum[r][s] = get(acc + (r * KW + s) * channels + c, m);
     }
     gradient_sums<KH, KW, STEP, RB, PX, INSIDE>(x + c, x_row, dy + c, dy_row, channels, ends, sum,
                                                 m);
-#pragma GCC unroll 3
+#pragma GCC unroll 5
     for (int r = 0; r < KH; ++r) {
 #pragma GCC unroll 7
       for (int s = 0; s < KW; ++s) put(acc + (r * KW + s) * channels + c, sum[r][s], m);
@@ -123,13 +123,14 @@ inline void gradient_tap(const DepthwiseRows& a, const DepthwiseGradient& g, int
 }
 
 void depthwise_gradient(const DepthwiseRows& a, const DepthwiseGradient& g) {
+  constexpr int kOfFive = kLanes == 16 ? 5 : 1;  // AVX-512 has registers for 25 sums
   const auto is = [&](int size, int step) {
     return is_close(a) && a.rows == size && a.taps == size && a.step == step && a.step_h == step;
   };
   if (is(3, 1)) return gradient_close<3, 3, 1>(a, g);
   if (is(3, 2)) return gradient_close<3, 3, 2>(a, g);
-  if (is(5, 1)) return gradient_close<1, 5, 1>(a, g);
-  if (is(5, 2)) return gradient_close<1, 5, 2>(a, g);
+  if (is(5, 1)) return gradient_close<kOfFive, 5, 1>(a, g);
+  if (is(5, 2)) return gradient_close<kOfFive, 5, 2>(a, g);
   if (is(7, 1)) return gradient_close<1, 7, 1>(a, g);
   for (int r = 0; r < a.rows; ++r) {
     for (int s = 0; s < a.taps; ++s)
