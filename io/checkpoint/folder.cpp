@@ -53,6 +53,8 @@ void publish(const std::string& temporary, const std::string& final) {
 
 void point_latest(const std::string& folder, const std::string& name) {
   const std::string path = (fs::path(folder) / "latest").string();
+  std::ifstream pointer(path);
+  if (std::string now; std::getline(pointer, now) && now == name) return;
   hdf5::AtomicFile file(path);
   std::ofstream out(file.temporary());
   out << name << "\n";

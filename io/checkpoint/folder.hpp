@@ -16,7 +16,7 @@ std::string file_name(std::int64_t step);
 std::vector<std::string> list(const std::string& folder);
 /// Moves `temporary` to `final` in the same folder flushed before and after. @throws DataError.
 void publish(const std::string& temporary, const std::string& final);
-/// Points folder/latest at `name`, atomically.
+/// Points folder/latest at `name`, atomically, unless it does already.
 void point_latest(const std::string& folder, const std::string& name);
 /// Deletes all but the newest `keep` checkpoints and every leftover temporary file. `verified` is
 /// never deleted.

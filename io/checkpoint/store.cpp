@@ -81,7 +81,9 @@ std::optional<Loaded> load_latest(const std::string& folder, comm::Communicator&
   const std::vector<std::string> candidates = list_everywhere(folder, comm);
   for (const std::string& path : candidates) {
     try {
-      return Loaded{load(path, comm), path};
+      Loaded found{load(path, comm), path};
+      comm::run_on_root(comm, [&] { point_latest(folder, fs::path(path).filename().string()); });
+      return found;
     } catch (const comm::CollectiveError& error) {
       if (error.code() != core::ExitCode::data) throw;
       log.warn("checkpoint passed over: {}", error.cause());

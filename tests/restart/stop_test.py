@@ -108,6 +108,18 @@ class Stop(unittest.TestCase):
             self.assertIn(newest.name, output, damage)
             self.assertEqual(harness.digest(harness.newest_checkpoint(self.folder / name)), self.want, damage)
 
+    def test_pointer_left_behind_at_the_end_is_moved(self):
+        """Killed between the name of the last checkpoint and the pointer to it: nothing is left to train, and nothing to save."""
+        deck = self.deck("pointer")
+        code, output = harness.run(2, "train", deck, "train/steps=20")
+        self.assertEqual(code, 0, output)
+        newest = harness.newest_checkpoint(self.folder / "pointer")
+        (newest.parent / "latest").write_text(sorted(p.name for p in newest.parent.glob("step-*.h5"))[-2] + "\n")
+        self.assertNotEqual(harness.newest_checkpoint(self.folder / "pointer"), newest)
+        code, output = harness.run(2, "train", deck, "train/steps=20")
+        self.assertEqual(code, 0, output)
+        self.assertEqual(harness.newest_checkpoint(self.folder / "pointer"), newest)
+
     def test_other_rank_counts_go_on_within_the_bound(self):
         for ranks in (1, 4):
             name = f"ranks{ranks}"

@@ -107,6 +107,27 @@ TEST_CASE("one flipped bit is found and named, and the older file is used") {
   CHECK(fs::path(found->path).filename() == "step-000000000001.h5");
 }
 
+TEST_CASE("a pointer that a kill has left behind is moved to what is loaded") {
+  Folder folder;
+  auto runtime = comm::Runtime::serial();
+  core::Log log(1);
+  const std::string first = checkpoint::save(folder.text(), 1, example(), 3, runtime.world());
+  checkpoint::save(folder.text(), 2, example(), 3, runtime.world());
+  const auto pointed = [&] {
+    std::ifstream pointer(folder.text() + "/latest");
+    std::string name;
+    std::getline(pointer, name);
+    return name;
+  };
+  checkpoint::point_latest(folder.text(), "step-000000000001.h5");
+  REQUIRE(pointed() == "step-000000000001.h5");
+  REQUIRE(checkpoint::load_latest(folder.text(), runtime.world(), log));
+  CHECK(pointed() == "step-000000000002.h5");
+  fs::resize_file(folder.text() + "/step-000000000002.h5", 10);
+  REQUIRE(checkpoint::load_latest(folder.text(), runtime.world(), log)->path == first);
+  CHECK(pointed() == "step-000000000001.h5");
+}
+
 TEST_CASE("truncated, empty and foreign files are refused; when nothing is left the run stops") {
   Folder folder;
   auto runtime = comm::Runtime::serial();
