@@ -41,8 +41,8 @@ struct Loaded {
 };
 
 /// The newest checkpoint of `folder` that verifies; says on `log` why it passes over a broken one.
-/// Moves `latest` to it, which a kill after the file got its name has left behind. Collective. Empty when the folder holds none. @throws DataError when there are some but all are
-/// refused.
+/// Moves `latest` to it, which a kill after the file got its name has left behind. Collective.
+/// Empty when the folder holds none. @throws DataError when there are some but all are refused.
 std::optional<Loaded> load_latest(const std::string& folder, comm::Communicator& comm,
                                   core::Log& log);
 

@@ -180,42 +180,40 @@ void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t 
   }
 }
 
+/// Kernels of neighbouring taps: by rows, and by pairs of rows where that is faster.
+struct DepthwiseForm {
+  int rows, taps, step;
+  void (*one)(const DepthwiseRows&, const DepthwiseOutput&, ptrdiff_t p, Ahead&);
+  void (*two)(const DepthwiseRows&, const DepthwiseOutput&, ptrdiff_t p, Ahead&);
+};
+
+constexpr DepthwiseForm kDepthwiseForms[] = {
+    {3, 3, 1, depthwise_rows<3, 3, 1, 1>, depthwise_rows<3, 3, 1, 2>},
+    {5, 5, 1, depthwise_rows<5, 5, 1, 1>, depthwise_rows<5, 5, 1, 2>},
+    {7, 7, 1, depthwise_rows<7, 7, 1, 1>, depthwise_rows<7, 7, 1, 2>},
+    {3, 3, 2, depthwise_rows<3, 3, 2, 1>, nullptr},
+    {5, 5, 2, depthwise_rows<5, 5, 2, 1>, nullptr},
+    // Phases of the data gradients of these two.
+    {3, 2, 1, depthwise_rows<3, 2, 1, 1>, nullptr},
+    {2, 3, 1, depthwise_rows<2, 3, 1, 1>, nullptr},
+    {2, 2, 1, depthwise_rows<2, 2, 1, 1>, nullptr},
+    {2, 1, 1, depthwise_rows<2, 1, 1, 1>, nullptr},
+    {1, 2, 1, depthwise_rows<1, 2, 1, 1>, nullptr},
+    {1, 1, 1, depthwise_rows<1, 1, 1, 1>, nullptr},
+};
+
 void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
-  const auto is = [&](int rows, int taps, int step) {
-    return is_close(a) && a.rows == rows && a.taps == taps && a.step == step && a.step_h == step;
-  };
   Ahead ahead{a.ahead, o.ahead};
-  ptrdiff_t p = 0;
-  for (; is(3, 3, 1) && p + 2 <= o.rows; p += 2) depthwise_rows<3, 3, 1, 2>(a, o, p, ahead);
-  for (; is(5, 5, 1) && p + 2 <= o.rows; p += 2) depthwise_rows<5, 5, 1, 2>(a, o, p, ahead);
-  for (; is(7, 7, 1) && p + 2 <= o.rows; p += 2) depthwise_rows<7, 7, 1, 2>(a, o, p, ahead);
-  for (; p < o.rows; ++p) {
-    if (is(3, 3, 1)) {
-      depthwise_rows<3, 3, 1, 1>(a, o, p, ahead);
-    } else if (is(3, 3, 2)) {
-      depthwise_rows<3, 3, 2, 1>(a, o, p, ahead);
-    } else if (is(5, 5, 1)) {
-      depthwise_rows<5, 5, 1, 1>(a, o, p, ahead);
-    } else if (is(5, 5, 2)) {
-      depthwise_rows<5, 5, 2, 1>(a, o, p, ahead);
-    } else if (is(7, 7, 1)) {
-      depthwise_rows<7, 7, 1, 1>(a, o, p, ahead);
-    } else if (is(2, 2, 1)) {
-      depthwise_rows<2, 2, 1, 1>(a, o, p, ahead);
-    } else if (is(3, 2, 1)) {
-      depthwise_rows<3, 2, 1, 1>(a, o, p, ahead);
-    } else if (is(2, 3, 1)) {
-      depthwise_rows<2, 3, 1, 1>(a, o, p, ahead);
-    } else if (is(2, 1, 1)) {
-      depthwise_rows<2, 1, 1, 1>(a, o, p, ahead);
-    } else if (is(1, 2, 1)) {
-      depthwise_rows<1, 2, 1, 1>(a, o, p, ahead);
-    } else if (is(1, 1, 1)) {
-      depthwise_rows<1, 1, 1, 1>(a, o, p, ahead);
-    } else {
-      depthwise_pixels(a, o, p, 0, a.columns);
-    }
+  for (const DepthwiseForm& form : kDepthwiseForms) {
+    if (!is_close(a) || a.rows != form.rows || a.taps != form.taps || a.step != form.step ||
+        a.step_h != form.step)
+      continue;
+    ptrdiff_t p = 0;
+    for (; form.two && p + 2 <= o.rows; p += 2) form.two(a, o, p, ahead);
+    for (; p < o.rows; ++p) form.one(a, o, p, ahead);
+    return;
   }
+  for (ptrdiff_t p = 0; p < o.rows; ++p) depthwise_pixels(a, o, p, 0, a.columns);
 }
 
 }  // namespace
