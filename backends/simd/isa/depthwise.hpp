@@ -105,17 +105,17 @@ void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_
   });
 }
 
-/// RB rows of PX pixels of one vector of channels. x: the first tap of the first pixel; columns are
-/// `channels` apart. Sums are taken row by row, so that no more than the weights of RB rows are in
-/// registers beside them.
-template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
-[[gnu::always_inline]] inline void depthwise_sums(const float* x, ptrdiff_t x_row, const float* w,
-                                                  ptrdiff_t channels, const Ends& ends,
-                                                  vf (&sum)[RB][PX], Lanes m) {
+/// f(v, p, i, k, s) for each product of RB rows of PX pixels and KH x KW taps, of one vector of
+/// channels: v of x meets tap (k, s) of pixel i of row p. x: the first tap of the first pixel;
+/// columns are `channels` apart. Row by row, so that no more than the weights of RB rows are in
+/// registers. INSIDE: all rows lie inside the image.
+template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE, class Lanes, class F>
+[[gnu::always_inline]] inline void each_product(const float* x, ptrdiff_t x_row, ptrdiff_t channels,
+                                                const Ends& ends, Lanes m, const F& f) {
   constexpr int kRows = (RB - 1) * STEP + KH, kColumns = (PX - 1) * STEP + KW;
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r, x += x_row) {
-    if (ends.rows >> r & 1) continue;
+    if (!INSIDE && (ends.rows >> r & 1)) continue;
 #pragma GCC unroll 20
     for (int j = 0; j < kColumns; ++j) {
       if (outside(j, kColumns, KW, ends)) continue;
@@ -127,8 +127,7 @@ template <int KH, int KW, int STEP, int RB, int PX, class Lanes>
 #pragma GCC unroll 7
         for (int s = 0; s < KW; ++s) {
           const int i = (j - s) / STEP;
-          if (j >= s && (j - s) % STEP == 0 && i < PX)
-            sum[p][i] = v_fma(v, get(w + (k * KW + s) * channels, m), sum[p][i]);
+          if (j >= s && (j - s) % STEP == 0 && i < PX) f(v, p, i, k, s);
         }
       }
     }
@@ -154,7 +153,10 @@ void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const floa
 #pragma GCC unroll 4
       for (vf& s : row) s = start;
     }
-    depthwise_sums<KH, KW, STEP, RB, PX>(x + c, x_row, w + c, channels, ends, sum, m);
+    const auto add = [&](vf v, int p, int i, int k, int s) __attribute__((always_inline)) {
+      sum[p][i] = v_fma(v, get(w + c + (k * KW + s) * channels, m), sum[p][i]);
+    };
+    each_product<KH, KW, STEP, RB, PX, false>(x + c, x_row, channels, ends, m, add);
 #pragma GCC unroll 2
     for (int p = 0; p < RB; ++p) {
 #pragma GCC unroll 4

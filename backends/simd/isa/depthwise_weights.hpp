@@ -11,36 +11,8 @@ namespace {
 
 using isaribi::simd::DepthwiseGradient;
 
-/// RB rows of PX pixels of one vector of channels with KH x KW neighbouring taps. x: the first tap
-/// of the first pixel, dy: that pixel. INSIDE: all rows lie inside the image.
-template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE, class Lanes>
-[[gnu::always_inline]] inline void gradient_sums(const float* x, ptrdiff_t x_row, const float* dy,
-                                                 ptrdiff_t dy_row, ptrdiff_t channels,
-                                                 const Ends& ends, vf (&sum)[KH][KW], Lanes m) {
-  constexpr int kRows = (RB - 1) * STEP + KH, kColumns = (PX - 1) * STEP + KW;
-#pragma GCC unroll 7
-  for (int r = 0; r < kRows; ++r, x += x_row) {
-    if (!INSIDE && (ends.rows >> r & 1)) continue;
-#pragma GCC unroll 12
-    for (int j = 0; j < kColumns; ++j) {
-      if (outside(j, kColumns, KW, ends)) continue;
-      const vf v = get(x + j * channels, m);
-#pragma GCC unroll 2
-      for (int p = 0; p < RB; ++p) {
-        const int k = r - p * STEP;  // the row of taps
-        if (k < 0 || k >= KH) continue;
-#pragma GCC unroll 7
-        for (int s = 0; s < KW; ++s) {
-          const int i = (j - s) / STEP;
-          if (j >= s && (j - s) % STEP == 0 && i < PX)
-            sum[k][s] = v_fma(v, get(dy + p * dy_row + i * channels, m), sum[k][s]);
-        }
-      }
-    }
-  }
-}
-
-/// RB rows of PX pixels, channels [g.begin, g.end).
+/// RB rows of PX pixels, channels [g.begin, g.end). x: the first tap of the first pixel; dy: that
+/// pixel.
 template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE>
 void gradient_tile(const DepthwiseRows& a, const DepthwiseGradient& g, const float* x,
                    const float* dy, const Ends ends, Ahead& fetched) {
@@ -55,8 +27,10 @@ void gradient_tile(const DepthwiseRows& a, const DepthwiseGradient& g, const flo
 #pragma GCC unroll 7
       for (int s = 0; s < KW; ++s) sum[r][s] = get(acc + (r * KW + s) * channels + c, m);
     }
-    gradient_sums<KH, KW, STEP, RB, PX, INSIDE>(x + c, x_row, dy + c, dy_row, channels, ends, sum,
-                                                m);
+    const auto add = [&](vf v, int p, int i, int k, int s) __attribute__((always_inline)) {
+      sum[k][s] = v_fma(v, get(dy + c + p * dy_row + i * channels, m), sum[k][s]);
+    };
+    each_product<KH, KW, STEP, RB, PX, INSIDE>(x + c, x_row, channels, ends, m, add);
 #pragma GCC unroll 5
     for (int r = 0; r < KH; ++r) {
 #pragma GCC unroll 7
