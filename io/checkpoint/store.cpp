@@ -80,14 +80,16 @@ std::optional<Loaded> load_latest(const std::string& folder, comm::Communicator&
                                   core::Log& log) {
   const std::vector<std::string> candidates = list_everywhere(folder, comm);
   for (const std::string& path : candidates) {
+    Loaded found{{}, path};
     try {
-      Loaded found{load(path, comm), path};
-      comm::run_on_root(comm, [&] { point_latest(folder, fs::path(path).filename().string()); });
-      return found;
+      found.state = load(path, comm);
     } catch (const comm::CollectiveError& error) {
       if (error.code() != core::ExitCode::data) throw;
       log.warn("checkpoint passed over: {}", error.cause());
+      continue;
     }
+    comm::run_on_root(comm, [&] { point_latest(folder, fs::path(path).filename().string()); });
+    return found;
   }
   if (!candidates.empty()) {
     throw comm::CollectiveError(

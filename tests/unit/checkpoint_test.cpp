@@ -128,6 +128,17 @@ TEST_CASE("a pointer that a kill has left behind is moved to what is loaded") {
   CHECK(pointed() == "step-000000000001.h5");
 }
 
+TEST_CASE("a pointer that cannot be moved is what is complained of, not the checkpoints") {
+  Folder folder;
+  auto runtime = comm::Runtime::serial();
+  core::Log log(1);
+  checkpoint::save(folder.text(), 1, example(), 3, runtime.world());
+  fs::remove(folder.text() + "/latest");
+  fs::create_directories(folder.text() + "/latest/in the way");
+  CHECK_THROWS_WITH(checkpoint::load_latest(folder.text(), runtime.world(), log),
+                    Catch::Contains("latest") && !Catch::Contains("can be used"));
+}
+
 TEST_CASE("truncated, empty and foreign files are refused; when nothing is left the run stops") {
   Folder folder;
   auto runtime = comm::Runtime::serial();
