@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Depthwise convolutions: bound by memory, so x is read where it lies (nothing is padded) and the
-// rows that come next are fetched while these are multiplied.
+// Depthwise convolutions and those of groups of few channels: bound by memory, so x is read where
+// it lies (nothing is padded) and the rows that come next are fetched while these are multiplied.
 #include <algorithm>
-#include <cstring>
+#include <bit>
 
 #include "backends/simd/conv.hpp"
 #include "backends/simd/conv_weights.hpp"
@@ -11,13 +11,35 @@
 namespace isaribi::simd {
 namespace {
 
-constexpr std::int64_t kStripElements = 64 << 10;  // of x and dy; decides where sums are cut
+// Elements of x and dy whose gradient is summed by itself: decides where sums are cut. The sums of
+// groups are more, and to begin and end them takes longer.
+constexpr std::int64_t kStripElements = 64 << 10, kGroupStripElements = 128 << 10;
 
-/// [tap][c].
-void pack(const ConvWork& work, const Phase& phase, float* to) {
-  for (const Tap& tap : phase.taps) {
-    for (std::int64_t c = 0; c < work.c; ++c)
-      *to++ = work.weights[c * work.w_group + tap.index * work.w_tap];
+std::uint64_t as_unsigned(std::int64_t n) {
+  return static_cast<std::uint64_t>(n);
+}
+
+/// Whether groups of `in` and `out` channels are exchanges of channels within a vector, see
+/// DepthwiseRows.
+bool small_groups(std::int64_t groups, std::int64_t in, std::int64_t out, const Kernels& kernels) {
+  return groups > 1 && in == out && in <= kernels.lanes && std::has_single_bit(as_unsigned(in));
+}
+
+/// As DepthwiseRows has weights.
+void pack(const ConvWork& work, const Phase& phase, std::int64_t lanes, float* to) {
+  const std::int64_t group = work.group_in;
+  const int bits = std::countr_zero(as_unsigned(group));  // divisions would be felt
+  for (std::int64_t first = 0; first < work.c; first += lanes) {
+    for (std::int64_t d = 0; d < group; ++d) {
+      for (const Tap& tap : phase.taps) {
+        const float* weights = work.weights + tap.index * work.w_tap;
+        for (std::int64_t c = first; c < first + lanes; ++c) {
+          const std::int64_t in = c & (group - 1), out = in ^ d;
+          const std::int64_t at = (c >> bits) * work.w_group + out * work.w_out + in * work.w_in;
+          *to++ = c < work.c ? weights[at] : 0.0f;
+        }
+      }
+    }
   }
 }
 
@@ -34,6 +56,7 @@ DepthwiseRows grid_of(const ConvWork& work, const Phase& phase) {
   a.height = work.h;
   a.width = work.w;
   a.channels = work.c;
+  a.group = static_cast<int>(work.group_in);
   a.step_h = work.in_step_h;
   a.row_step = a.rows > 1 ? taps[static_cast<std::size_t>(a.taps)].row - taps[0].row : 1;
   a.step = work.in_step_w;
@@ -70,21 +93,25 @@ void run_rows(const ConvWork& work, std::size_t index, const Kernels& kernels, D
   kernels.depthwise_output(a, o);
 }
 
-/// The gradient of channels [channels) over samples [samples): the sum of those of strips of rows.
+/// The gradient of channels [channels) over samples [samples): the sum of those of strips of rows,
+/// or of whole images.
 void add_block(const api::ConvBackwardWeights& args, const Kernels& kernels, DepthwiseRows a,
                Range samples, Range channels, float* acc, float* strip_acc) {
   const core::Shape &x = args.x.shape(), &dy = args.dy.shape();
   const api::ConvGeometry& g = args.geometry;
-  const auto each_tap = [&](const auto& f) {
-    for (int tap = 0; tap < a.rows * a.taps; ++tap) f(tap * a.channels + channels.begin);
-  };
-  const std::int64_t count = channels.end - channels.begin;
-  each_tap([&](std::int64_t at) { std::fill(acc + at, acc + at + count, 0.0f); });
+  const std::int64_t sums = static_cast<std::int64_t>(a.group) * a.rows * a.taps;  // of a channel
+  const std::int64_t first = sums * channels.begin;
+  const std::int64_t count = sums * round_up(channels.end, kernels.lanes) - first;
+  std::fill_n(acc + first, count, 0.0f);
   const std::int64_t dy_row = dy[2] * dy[3], x_row = x[2] * x[3];
   const std::int64_t row_elements = dy_row + g.stride_h * x_row;
-  const std::int64_t strips = std::max<std::int64_t>(1, dy[1] * row_elements / kStripElements);
+  const std::int64_t image_elements = std::max<std::int64_t>(1, dy[1] * row_elements);
+  const std::int64_t most = a.group > 1 ? kGroupStripElements : kStripElements;
+  const std::int64_t strips = std::max<std::int64_t>(1, image_elements / most);
   const std::int64_t strip = (dy[1] + strips - 1) / strips;
+  const std::int64_t images = a.group > 1 ? std::max<std::int64_t>(1, most / image_elements) : 1;
   for (std::int64_t n = samples.begin; n < samples.end; ++n) {
+    const std::int64_t image = (n - samples.begin) % images;  // of a strip
     a.x = args.x.data<float>() + n * x[1] * x_row;
     for (std::int64_t row = 0; row < dy[1]; row += strip) {
       a.top = row * g.stride_h - g.pad_top;
@@ -94,23 +121,29 @@ void add_block(const api::ConvBackwardWeights& args, const Kernels& kernels, Dep
       d.begin = channels.begin;
       d.end = channels.end;
       d.acc = strip_acc;
+      d.add = image > 0;
       d.ahead = d.dy + d.rows * dy_row;
       a.ahead = a.x + std::min(x[1], a.top + d.rows * g.stride_h + 1) * x_row;
       kernels.depthwise_gradient(a, d);
-      each_tap(
-          [&](std::int64_t at) { kernels.add(acc + at, strip_acc + at, acc + at, count, false); });
+      if (image + 1 < images && n + 1 < samples.end) continue;
+      kernels.add(acc + first, strip_acc + first, acc + first, count, false);
     }
   }
 }
 
+/// dw (OHWI) from sums as DepthwiseRows has them.
 template <typename T>
-void store_gradient(const double* sums, std::int64_t taps, std::int64_t channels, T* dw,
+void store_gradient(const double* sums, const DepthwiseRows& a, std::int64_t lanes, T* dw,
                     bool accumulate) {
-  for (std::int64_t c = 0; c < channels; ++c) {
-    for (std::int64_t t = 0; t < taps; ++t) {
-      T& to = dw[c * taps + t];
-      const double value = sums[t * channels + c];
-      to = accumulate ? static_cast<T>(static_cast<double>(to) + value) : static_cast<T>(value);
+  const int taps = a.rows * a.taps, group = a.group;
+  for (std::int64_t o = 0; o < a.channels; ++o) {
+    for (int t = 0; t < taps; ++t) {
+      for (int i = 0; i < group; ++i) {
+        T& to = dw[(o * taps + t) * group + i];
+        const std::int64_t d = (o & (group - 1)) ^ i, c = o ^ d, lane = c & (lanes - 1);
+        const double value = sums[((c - lane) * group + d * lanes) * taps + t * lanes + lane];
+        to = accumulate ? static_cast<T>(static_cast<double>(to) + value) : static_cast<T>(value);
+      }
     }
   }
 }
@@ -118,19 +151,22 @@ void store_gradient(const double* sums, std::int64_t taps, std::int64_t channels
 }  // namespace
 
 bool run_depthwise(ConvWork& work, Context& context) {
-  if (work.groups != work.c || work.group_out != 1 || work.c == 1) return false;
   const Kernels& kernels = context.kernels();
+  if (!small_groups(work.groups, work.group_in, work.group_out, kernels)) return false;
+  // Of a whole 512-bit vector of channels, pixels two apart, panels (conv_run.cpp) are faster.
+  if (work.group_in == 16 && work.in_step_w > 1) return false;
   std::int64_t taps = 0, rows = 0, columns = 0;
   for (std::size_t i = 0; i < work.phase_count; ++i) {
     Phase& phase = work.phases[i];
-    phase.weights = taps * work.c;
+    phase.weights = taps * round_up(work.c, kernels.lanes) * work.group_in;
     taps += static_cast<std::int64_t>(phase.taps.size());
     rows = std::max(rows, phase.rows);
     columns = std::max(columns, phase.columns);
   }
-  float* w = context.scratch.get<float>(Use::weights, taps * work.c);
+  float* w = context.scratch.get<float>(Use::weights,
+                                        taps * round_up(work.c, kernels.lanes) * work.group_in);
   for (std::size_t i = 0; i < work.phase_count; ++i)
-    pack(work, work.phases[i], w + work.phases[i].weights);
+    pack(work, work.phases[i], kernels.lanes, w + work.phases[i].weights);
   const std::int64_t parts = (rows + kRowsTogether - 1) / kRowsTogether, items = work.n * parts;
   parallel_ranges(items, work.n * rows * columns * work.c, 1, [&](Range r) {
     for (std::int64_t item = r.begin; item < r.end; ++item) {
@@ -145,8 +181,8 @@ bool run_depthwise(ConvWork& work, Context& context) {
 bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& context) {
   const core::Shape &x = args.x.shape(), &dw = args.dw.shape(), &dy = args.dy.shape();
   const api::ConvGeometry& g = args.geometry;
-  if (g.groups == 1 || dw[3] != 1 || dw[0] != g.groups) return false;
   const Kernels& kernels = context.kernels();
+  if (!small_groups(g.groups, dw[3], dw[0] / g.groups, kernels)) return false;
   Scratch& scratch = context.ready();
   DepthwiseRows a{};
   a.height = x[1];
@@ -160,7 +196,8 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   a.taps = static_cast<int>(dw[2]);
   a.columns = dy[2];
   a.channels = x[3];
-  const std::int64_t elements = dw[1] * dw[2] * x[3];
+  a.group = static_cast<int>(dw[3]);
+  const std::int64_t elements = dw[1] * dw[2] * dw[3] * round_up(x[3], kernels.lanes);
   const std::int64_t blocks = (x[0] + api::kSampleBlock - 1) / api::kSampleBlock;
   double* sums = scratch.get<double>(Use::sums, elements);
   float* partial = scratch.get<float>(Use::partial, std::max<std::int64_t>(1, blocks) * elements);
@@ -169,7 +206,7 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   const std::int64_t vectors = (x[3] + kernels.lanes - 1) / kernels.lanes;
   const auto slices = static_cast<int>(
       std::clamp<std::int64_t>(threads / std::max<std::int64_t>(1, blocks), 1, vectors));
-  parallel_ranges(blocks * slices, args.dy.count() * dw[1] * dw[2], 1, [&](Range r) {
+  parallel_ranges(blocks * slices, args.dy.count() * dw[1] * dw[2] * dw[3], 1, [&](Range r) {
     for (std::int64_t item = r.begin; item < r.end; ++item) {
       const std::int64_t block = item / slices, n = block * api::kSampleBlock;
       add_block(args, kernels, a, {n, std::min(x[0], n + api::kSampleBlock)},
@@ -182,9 +219,9 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   for (std::int64_t block = 0; block < blocks; ++block)
     kernels.add_in_double(partial + block * elements, sums, elements, true);
   if (args.dw.dtype() == core::DType::f64) {
-    store_gradient(sums, dw[1] * dw[2], x[3], args.dw.data<double>(), args.accumulate);
+    store_gradient(sums, a, kernels.lanes, args.dw.data<double>(), args.accumulate);
   } else {
-    store_gradient(sums, dw[1] * dw[2], x[3], args.dw.data<float>(), args.accumulate);
+    store_gradient(sums, a, kernels.lanes, args.dw.data<float>(), args.accumulate);
   }
   return true;
 }

@@ -3,7 +3,7 @@
 // f32 into a private [K, O] array (K = taps x input channels), image group by image group; rounds
 // of blocks are then added in f64 in the order of the blocks. The arithmetic depends on neither
 // the number of threads nor, beyond f64 additions, the number of ranks. With more threads than
-// blocks, several threads share the tiles of one block.
+// blocks, several threads share the tiles of one block, or its groups.
 #include "backends/simd/conv_weights.hpp"
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 namespace isaribi::simd {
 namespace {
 
-constexpr std::int64_t kStripElements = 24 * 1024;
+constexpr std::int64_t kStripElements = 24 << 10;
 
 /// A piece of the weight gradient: `runs` runs of `run` consecutive elements of K.
 struct Piece {
@@ -29,15 +29,28 @@ struct Piece {
 struct Weights {
   const ConvWork& work;
   const float* dy;
-  std::int64_t p, q, o;     // extents of dy
-  std::int64_t k, group_o;  // accumulator per group: [k, padded_o]
-  std::int64_t padded_o;
-  int vectors;
-  std::int64_t strip_rows;              // output rows per strip
-  std::int64_t images;                  // images per strip, > 1 only when whole images fit
-  std::int64_t in_rows;                 // padded input rows per strip
+  std::int64_t p, q, o;             // extents of dy
+  bool gathered = false;            // x and dy of one group at a time are copied
+  std::int64_t x_c = 0, dy_c = 0;   // channels from pixel to pixel of what tiles read
+  std::int64_t k = 0, group_o = 0;  // accumulator per group: [k, padded_o]
+  std::int64_t padded_o = 0;
+  int vectors = 1;
+  std::int64_t strip_rows = 0;          // output rows per strip
+  std::int64_t images = 1;              // images per strip, > 1 only when whole images fit
+  std::int64_t in_rows = 0;             // padded input rows per strip
   const WeightPixel* pixels = nullptr;  // [strip_rows][q]
 };
+
+/// Whether to copy what one group reads costs less than to read it where it lies, pixels so far
+/// apart that they share sets of the caches: each line that is copied must meet many multiply-adds.
+bool worth_gathering(const Weights& w) {
+  constexpr std::int64_t kFarApart = 256, kProducts = 800;
+  const ConvWork& work = w.work;
+  const auto lines = [](std::int64_t channels) { return (channels + 15) / 16; };
+  const std::int64_t copied =
+      work.in_step_h * work.in_step_w * lines(work.group_in) + lines(w.group_o);
+  return work.groups > 1 && work.c >= kFarApart && w.k * w.group_o >= kProducts * copied;
+}
 
 int choose_vectors(const Kernels& k, std::int64_t channels) {
   const auto all = static_cast<int>((channels + k.lanes - 1) / k.lanes);
@@ -49,9 +62,9 @@ int choose_vectors(const Kernels& k, std::int64_t channels) {
 void cut_pieces(const Kernels& kernels, const Weights& w, std::int64_t kh, std::int64_t kw,
                 const api::ConvGeometry& g, std::vector<Piece>& pieces) {
   const ConvWork& work = w.work;
-  const bool merge = g.dilation_w == 1 && g.groups == 1;
+  const bool merge = g.dilation_w == 1 && w.x_c == work.group_in;
   const std::int64_t per_row = merge ? 1 : kw, length = merge ? kw * work.group_in : work.group_in;
-  const std::int64_t row_step = g.dilation_h * work.padded_w() * work.c;
+  const std::int64_t row_step = g.dilation_h * work.padded_w() * w.x_c;
   pieces.clear();
   if (merge && kh > 1 && length <= 8) {  // few channels: several kernel rows per tile
     for (std::int64_t together = kh; together > 1; --together) {
@@ -75,70 +88,122 @@ void cut_pieces(const Kernels& kernels, const Weights& w, std::int64_t kh, std::
     for (std::int64_t s = 0; s < per_row; ++s) {
       for (std::int64_t part = 0; part < parts; ++part) {
         const std::int64_t begin = length * part / parts, end = length * (part + 1) / parts;
-        pieces.push_back({r * row_step + s * g.dilation_w * work.c + begin,
+        pieces.push_back({r * row_step + s * g.dilation_w * w.x_c + begin,
                           (r * per_row + s) * length + begin, 0, 1, static_cast<int>(end - begin)});
       }
     }
   }
 }
 
-/// Adds the gradient of one strip of images [n, n + images) to acc, tiles slice, slice + slices..
-void run_strip(const Kernels& kernels, const Weights& w, const std::vector<Piece>& pieces,
-               const float* x, std::int64_t x_image, std::int64_t n, std::int64_t images,
-               std::int64_t first, std::int64_t rows, int slice, int slices, float* acc) {
-  const ConvWork& work = w.work;
+/// A strip: rows [first, first + rows) of the gradients of images [n, n + images).
+struct Strip {
+  std::int64_t n, images, first, rows;
+};
+
+/// Where tiles read.
+struct Place {
+  const float *x, *dy;  // of the first group, unless one is gathered
+  std::int64_t x_image, dy_image;
+};
+
+/// Adds the gradient of one group of a strip to acc: every slices-th tile, another one first in
+/// each group, so that groups of few tiles are shared evenly.
+void run_group(const Kernels& kernels, const Weights& w, const std::vector<Piece>& pieces,
+               const Strip& strip, const Place& place, std::int64_t g, int slice, int slices,
+               float* acc) {
   WeightTile t{};
-  t.x_image = x_image;
-  t.dy_image = w.p * w.q * w.o;
-  t.images = images;
-  t.pixels = rows * w.q;
+  t.x_image = place.x_image;
+  t.dy_image = place.dy_image;
+  t.images = strip.images;
+  t.pixels = strip.rows * w.q;
   t.at = w.pixels;
   t.acc_step = w.padded_o;
-  const float* dy = w.dy + (n * w.p + first) * w.q * w.o;
   const std::int64_t width = static_cast<std::int64_t>(w.vectors) * kernels.lanes;
-  int tile = 0;
-  for (std::int64_t g = 0; g < work.groups; ++g) {
-    for (std::int64_t o = 0; o < w.group_o; o += width) {
-      t.channels = static_cast<int>(std::min(width, w.group_o - o));
-      t.vectors = (t.channels + kernels.lanes - 1) / kernels.lanes;
-      t.dy = dy + g * w.group_o + o;
-      for (const Piece& piece : pieces) {
-        if (tile++ % slices != slice) continue;
-        t.x = x + g * work.group_in + piece.offset;
-        t.run_step = piece.run_step;
-        t.runs = piece.runs;
-        t.run = piece.run;
-        t.acc = acc + (g * w.k + piece.k) * w.padded_o + o;
-        t.acc_run = piece.run * w.padded_o;
-        kernels.weight_tile(t);
+  std::int64_t tile = g;
+  for (std::int64_t o = 0; o < w.group_o; o += width) {
+    t.channels = static_cast<int>(std::min(width, w.group_o - o));
+    t.vectors = (t.channels + kernels.lanes - 1) / kernels.lanes;
+    t.dy = place.dy + o;
+    for (const Piece& piece : pieces) {
+      if (tile++ % slices != slice) continue;
+      t.x = place.x + piece.offset;
+      t.run_step = piece.run_step;
+      t.runs = piece.runs;
+      t.run = piece.run;
+      t.acc = acc + (g * w.k + piece.k) * w.padded_o + o;
+      t.acc_run = piece.run * w.padded_o;
+      kernels.weight_tile(t);
+    }
+  }
+}
+
+/// Copies the channels of group g that a strip reads of x and dy.
+Place gather(const Weights& w, const Strip& strip, std::int64_t g, float* to) {
+  const ConvWork& work = w.work;
+  const std::int64_t x_image = w.in_rows * work.padded_w() * w.x_c,
+                     dy_image = strip.rows * w.q * w.dy_c;
+  const Place place{to, to + strip.images * x_image, x_image, dy_image};
+  const float* from = work.x + strip.n * work.h * work.w * work.c + g * work.group_in;
+  for (std::int64_t i = 0; i < strip.images; ++i) {
+    for (std::int64_t r = 0; r < w.in_rows; ++r) {
+      const std::int64_t h = strip.first * work.in_step_h + r - work.lead_h;
+      for (std::int64_t column = 0; column < work.padded_w(); ++column, to += w.x_c) {
+        const std::int64_t at = column - work.lead_w;
+        if (h < 0 || h >= work.h || at < 0 || at >= work.w) {
+          std::fill_n(to, w.x_c, 0.0f);
+        } else {
+          std::copy_n(from + ((i * work.h + h) * work.w + at) * work.c, w.x_c, to);
+        }
       }
     }
   }
+  from = w.dy + (strip.n * w.p + strip.first) * w.q * w.o + g * w.group_o;
+  for (std::int64_t i = 0; i < strip.images; ++i) {
+    for (std::int64_t pixel = 0; pixel < strip.rows * w.q; ++pixel, to += w.dy_c)
+      std::copy_n(from + (i * w.p * w.q + pixel) * w.o, w.dy_c, to);
+  }
+  return place;
+}
+
+/// Where a strip lies, padded where it must be.
+Place place_of(const Weights& w, const Strip& strip, float* buffer) {
+  const ConvWork& work = w.work;
+  const std::int64_t image_elements = work.h * work.w * work.c;
+  const std::int64_t row_elements = work.padded_w() * work.c;
+  const std::int64_t from = strip.first * work.in_step_h;
+  Place place{work.x + strip.n * image_elements + from * row_elements,
+              w.dy + (strip.n * w.p + strip.first) * w.q * w.o, image_elements, w.p * w.q * w.o};
+  if (work.padded()) {
+    const std::int64_t in_rows = std::min(w.in_rows, work.lead_h + work.h + work.tail_h - from);
+    place.x = buffer;
+    place.x_image = w.in_rows * row_elements;
+    for (std::int64_t i = 0; i < strip.images; ++i)
+      pad_rows(work, work.x + (strip.n + i) * image_elements, from, in_rows,
+               buffer + i * place.x_image);
+  }
+  return place;
 }
 
 /// The gradient of samples [begin, end) into acc.
 void run_block(const Kernels& kernels, const Weights& w, const std::vector<Piece>& pieces,
                std::int64_t begin, std::int64_t end, int slice, int slices, float* buffer,
                float* acc) {
-  const ConvWork& work = w.work;
-  const std::int64_t image_elements = work.h * work.w * work.c;
-  const std::int64_t row_elements = work.padded_w() * work.c;
+  const std::int64_t groups = w.work.groups;
   for (std::int64_t n = begin; n < end; n += w.images) {
     const std::int64_t images = std::min(w.images, end - n);
     for (std::int64_t first = 0; first < w.p; first += w.strip_rows) {
-      const std::int64_t rows = std::min(w.strip_rows, w.p - first);
-      const std::int64_t from = first * work.in_step_h;
-      const float* x = work.x + n * image_elements + from * row_elements;
-      std::int64_t x_image = image_elements;
-      if (work.padded()) {
-        const std::int64_t in_rows = std::min(w.in_rows, work.lead_h + work.h + work.tail_h - from);
-        x_image = w.in_rows * row_elements;
-        for (std::int64_t i = 0; i < images; ++i) {
-          pad_rows(work, work.x + (n + i) * image_elements, from, in_rows, buffer + i * x_image);
-        }
-        x = buffer;
+      const Strip strip{n, images, first, std::min(w.strip_rows, w.p - first)};
+      if (w.gathered) {
+        for (std::int64_t g = slice; g < groups; g += slices)
+          run_group(kernels, w, pieces, strip, gather(w, strip, g, buffer), g, 0, 1, acc);
+        continue;
       }
-      run_strip(kernels, w, pieces, x, x_image, n, images, first, rows, slice, slices, acc);
+      Place place = place_of(w, strip, buffer);
+      for (std::int64_t g = 0; g < groups; ++g) {
+        run_group(kernels, w, pieces, strip, place, g, slice, slices, acc);
+        place.x += w.work.group_in;
+        place.dy += w.group_o;
+      }
     }
   }
 }
@@ -197,12 +262,16 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
 
   const Kernels& kernels = context_.kernels();
   Scratch& scratch = context_.ready();
-  Weights w{k, args.dy.data<float>(), dy[1], dy[2], dy[3], dw[1] * dw[2] * dw[3], 0, 0, 1, 0, 1, 0};
+  Weights w{.work = k, .dy = args.dy.data<float>(), .p = dy[1], .q = dy[2], .o = dy[3]};
+  w.k = dw[1] * dw[2] * dw[3];
   w.group_o = dw[0] / g.groups;
   w.vectors = choose_vectors(kernels, w.group_o);
+  w.gathered = worth_gathering(w);
+  w.x_c = w.gathered ? k.group_in : k.c;
+  w.dy_c = w.gathered ? w.group_o : w.o;
   const std::int64_t width = static_cast<std::int64_t>(w.vectors) * kernels.lanes;
   w.padded_o = (w.group_o + width - 1) / width * width;
-  const std::int64_t in_row = k.padded_w() * k.c * g.stride_h, out_row = w.q * w.o;
+  const std::int64_t in_row = k.padded_w() * w.x_c * g.stride_h, out_row = w.q * w.dy_c;
   const std::int64_t fit = std::max<std::int64_t>(1, kStripElements / (in_row + out_row));
   w.strip_rows = std::clamp<std::int64_t>(fit, 1, std::max<std::int64_t>(1, w.p));
   w.strip_rows = (w.p + (w.p + w.strip_rows - 1) / w.strip_rows - 1) /
@@ -211,7 +280,7 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   w.in_rows = (w.strip_rows - 1) * g.stride_h + (dw[1] - 1) * g.dilation_h + 1;
 
   auto* pixels = scratch.get<WeightPixel>(Use::channels, w.strip_rows * w.q);
-  list_pixels(w.strip_rows, w.q, {in_row, g.stride_w * k.c}, {out_row, w.o}, pixels);
+  list_pixels(w.strip_rows, w.q, {in_row, g.stride_w * w.x_c}, {out_row, w.dy_c}, pixels);
   w.pixels = pixels;
   std::vector<Piece> pieces;
   cut_pieces(kernels, w, dw[1], dw[2], g, pieces);
@@ -219,12 +288,15 @@ void Conv::do_backward_weights(const api::ConvBackwardWeights& args) {
   const std::int64_t elements = k.groups * w.k * w.padded_o;
   const std::int64_t blocks = (k.n + api::kSampleBlock - 1) / api::kSampleBlock;
   const int threads = omp_get_max_threads();
-  const int slices = static_cast<int>(std::clamp<std::int64_t>(
-      threads / std::max<std::int64_t>(1, blocks), 1, static_cast<std::int64_t>(pieces.size())));
+  const int slices = static_cast<int>(
+      std::clamp<std::int64_t>(threads / std::max<std::int64_t>(1, blocks), 1,
+                               w.gathered ? g.groups : static_cast<std::int64_t>(pieces.size())));
   const std::int64_t together = std::max(1, threads / slices);  // blocks per round
   double* sums = scratch.get<double>(Use::sums, elements);
   float* partial = scratch.get<float>(Use::partial, together * elements);
-  const std::int64_t buffer = k.padded() ? w.images * w.in_rows * k.padded_w() * k.c : 0;
+  const std::int64_t x_elements = w.in_rows * k.padded_w() * w.x_c;
+  const std::int64_t dy_elements = w.gathered ? w.strip_rows * out_row : 0;
+  const std::int64_t buffer = w.gathered || k.padded() ? w.images * (x_elements + dy_elements) : 0;
   std::memset(sums, 0, static_cast<std::size_t>(elements) * sizeof(double));
 
   for (std::int64_t round = 0; round < blocks; round += together) {

@@ -14,10 +14,6 @@
 
 namespace isaribi::simd {
 
-inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
-  return (n + to - 1) / to * to;
-}
-
 inline constexpr std::int64_t kLine = 16;  // elements of a cache line
 
 /// How many vectors hold n elements. No division: three would take a tenth of a tile of short sums.

@@ -72,18 +72,21 @@ struct WeightTile {
 
 /// Depthwise: tap (r, s) of output pixel (p, q) reads row top + p step_h + r row_step and column
 /// first + q step + s tap_step of an image [height, width, channels]; what lies outside adds
-/// nothing.
+/// nothing. Groups have `group` = 2^k <= lanes channels, as many in as out, one if it is depthwise.
+/// Weights and sums are [c / lanes][d][r][s][c % lanes], d < group: of input channel c and output
+/// channel c ^ d; zeros beyond the channels.
 struct DepthwiseRows {
   const float* x;
   ptrdiff_t height, width, channels;
   ptrdiff_t top, step_h, row_step;
   ptrdiff_t first, step, tap_step;
-  int rows, taps;      ///< of the kernel
+  int rows, taps;  ///< of the kernel
+  int group;
   ptrdiff_t columns;   ///< of the output
   const float* ahead;  ///< what will be read next of x, as much as was read new for these rows
 };
 
-/// y[p, q, c] = act(bias[c] + sum_rs x w[r][s][c]) for p < rows.
+/// y[p, q, c ^ d] = act(bias[c ^ d] + sum_drs x[c] w[d][r][s][c]) for p < rows.
 struct DepthwiseOutput {
   const float* w;
   const float* bias;
@@ -94,11 +97,12 @@ struct DepthwiseOutput {
   bool relu;
 };
 
-/// acc[r][s][c] = sum_pq x dy[p, q, c] for p < rows, channels c in [begin, end).
+/// acc[d][r][s][c] = (acc +) sum_pq x[c] dy[p, q, c ^ d] for p < rows, channels c in [begin, end).
 struct DepthwiseGradient {
   const float* dy;
   ptrdiff_t rows, begin, end;
   float* acc;
+  bool add;
   const float* ahead;  ///< what will be read next of dy
 };
 

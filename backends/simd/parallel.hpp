@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How the drivers use OpenMP: shares of a range, one team, nothing else.
+// How the drivers cut ranges and use OpenMP: shares of a range, one team, nothing else.
 #pragma once
 
 #include <omp.h>
@@ -14,6 +14,10 @@ namespace isaribi::simd {
 struct Range {
   std::int64_t begin = 0, end = 0;
 };
+
+inline std::int64_t round_up(std::int64_t n, std::int64_t to) {
+  return (n + to - 1) / to * to;
+}
 
 /// Share `part` of `parts` of [0, n), cut at multiples of `grain`.
 inline Range share(std::int64_t n, int part, int parts, std::int64_t grain = 1) {

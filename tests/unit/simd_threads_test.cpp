@@ -206,10 +206,11 @@ TEST_CASE("a weight gradient does not depend on the convolution before it") {
 
 TEST_CASE("layers of simd do not depend on the number of threads") {
   for_each_level([](api::Backend& backend, const std::string& isa) {
-    const Layer layers[] = {{70, 14, 33, 40, 3, 1, 1, 1}, {35, 9, 160, 100, 3, 1, 1, 1},
-                            {40, 20, 3, 16, 5, 2, 2, 1},  {40, 12, 48, 48, 3, 2, 1, 48},
-                            {33, 10, 64, 96, 1, 1, 0, 1}, {33, 12, 12, 24, 3, 1, 1, 2},
-                            {40, 6, 260, 256, 1, 2, 0, 1}};
+    const Layer layers[] = {{70, 14, 33, 40, 3, 1, 1, 1},  {35, 9, 160, 100, 3, 1, 1, 1},
+                            {40, 20, 3, 16, 5, 2, 2, 1},   {40, 12, 48, 48, 3, 2, 1, 48},
+                            {33, 10, 64, 96, 1, 1, 0, 1},  {33, 12, 12, 24, 3, 1, 1, 2},
+                            {40, 6, 260, 256, 1, 2, 0, 1}, {40, 7, 76, 76, 3, 1, 1, 19},
+                            {35, 6, 256, 256, 3, 1, 1, 8}};
     for (const Layer& l : layers) {
       api::ConvGeometry g;
       g.stride_h = g.stride_w = l.stride;

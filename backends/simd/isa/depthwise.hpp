@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Depthwise convolutions: vectors of channels, tiles of up to four pixels of one or two rows, so
-// that a loaded input serves every tap that meets it. Included by each ISA unit after its
-// vec_*.hpp.
+// Depthwise convolutions, and grouped ones whose groups have room in a vector: vectors of channels,
+// tiles of up to four pixels of one or two rows, so that a loaded input serves every tap that meets
+// it. A group of 2^k channels is 2^k depthwise convolutions, of which the d-th gives from channel c
+// a part of output channel c ^ d: its sums change lanes once they are complete, not each factor.
+// Included by each ISA unit after its vec_*.hpp.
 #pragma once
 
 #include "backends/simd/isa/lanes.hpp"
@@ -34,6 +36,8 @@ inline Interior interior_of(const DepthwiseRows& a) {
 struct Ends {
   ptrdiff_t left, right;
   unsigned rows;
+
+  bool none() const { return left == 0 && right == 0 && rows == 0; }
 };
 
 /// Whether column j of `columns` lies outside, for `taps` neighbouring taps.
@@ -41,12 +45,22 @@ struct Ends {
   return (j < taps - 1 && j < ends.left) || (j > columns - taps && j >= columns - ends.right);
 }
 
-/// f<PX>(q, x, ends) for tiles of up to four pixels from q, of nearly equal width, that read `rows`
+/// f<PX>(..) for PX = `pixels` <= MOST.
+template <int MOST, class F, class... A>
+[[gnu::always_inline]] inline void of_width(ptrdiff_t pixels, const F& f, const A&... arguments) {
+  if (pixels == MOST) {
+    f.template operator()<MOST>(arguments...);
+  } else if constexpr (MOST > 1) {
+    of_width<MOST - 1>(pixels, f, arguments...);
+  }
+}
+
+/// f<PX>(q, x, ends) for tiles of up to MOST pixels from q, of nearly equal width, that read `rows`
 /// rows for row p of the output and what follows; x: where the first tap of pixel q is.
-template <class F>
+template <int MOST, class F>
 inline void each_tile(const DepthwiseRows& a, ptrdiff_t p, int rows, const F& f) {
   const Interior in = interior_of(a);
-  const ptrdiff_t pixels = in.end - in.begin, tiles = (pixels + 3) / 4;
+  const ptrdiff_t pixels = in.end - in.begin, tiles = (pixels + MOST - 1) / MOST;
   const ptrdiff_t row = a.top + p * a.step_h;
   unsigned rows_outside = 0;
   for (int r = 0; r < rows; ++r) rows_outside |= (row + r < 0 || row + r >= a.height) << r;
@@ -55,10 +69,7 @@ inline void each_tile(const DepthwiseRows& a, ptrdiff_t p, int rows, const F& f)
     const ptrdiff_t from = a.first + q * a.step, to = a.first + (end - 1) * a.step + a.taps;
     const Ends ends{from < 0 ? -from : 0, to > a.width ? to - a.width : 0, rows_outside};
     const float* x = a.x + (row * a.width + from) * a.channels;
-    if (end - q == 4) f.template operator()<4>(q, x, ends);
-    if (end - q == 3) f.template operator()<3>(q, x, ends);
-    if (end - q == 2) f.template operator()<2>(q, x, ends);
-    if (end - q == 1) f.template operator()<1>(q, x, ends);
+    of_width<MOST>(end - q, f, q, x, ends);
   }
 }
 
@@ -66,6 +77,12 @@ inline void each_tile(const DepthwiseRows& a, ptrdiff_t p, int rows, const F& f)
 inline const float* row_of(const DepthwiseRows& a, ptrdiff_t p, int r) {
   const ptrdiff_t row = a.top + p * a.step_h + r * a.row_step;
   return row >= 0 && row < a.height ? a.x + row * a.width * a.channels : nullptr;
+}
+
+/// Row r of the taps of exchange d in weights or sums, from channel c on.
+template <class T>
+inline T* taps_of(const DepthwiseRows& a, T* of, ptrdiff_t c, int d, int r) {
+  return of + a.taps * (a.rows * (a.group * c + d * kLanes) + r * kLanes);
 }
 
 /// What is used next, brought to L2 in the order of its addresses, whatever the order of its use:
@@ -86,21 +103,48 @@ struct Ahead {
   }
 };
 
+/// f(d) for each of the depthwise convolutions that make up one with groups, from the last to the
+/// first: between two, the sums so far go to the lanes in which the next one takes part in them.
+template <bool GROUPED, int N, class F>
+[[gnu::always_inline]] inline void each_exchange(int group, vf (&sum)[N], const F& f) {
+  if constexpr (GROUPED) {
+#pragma GCC unroll 1
+    for (int d = group - 1; d > 0; --d) {
+      f(d);
+      const vi partners = i_partners(d ^ (d - 1));
+#pragma GCC unroll 14
+      for (vf& s : sum) s = v_permute(partners, s);
+    }
+  }
+  f(0);
+}
+
+/// What sums start from, in the lanes of the convolution that is first in each_exchange.
+template <bool GROUPED, class Lanes>
+[[gnu::always_inline]] inline vf start_of(const float* bias, ptrdiff_t c, int group, Lanes m) {
+  if (!bias) return v_zero();
+  const vf start = get(bias + c, m);
+  return GROUPED ? v_permute(i_partners(group - 1), start) : start;
+}
+
 /// Pixels [begin, end) of a row with whatever taps lie inside.
+template <bool GROUPED>
 void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p,
                       ptrdiff_t begin, ptrdiff_t end) {
   each(a.channels, [&](ptrdiff_t c, auto m) {
     for (ptrdiff_t q = begin; q < end; ++q) {
-      vf sum = o.bias ? get(o.bias + c, m) : v_zero();
-      for (int r = 0; r < a.rows; ++r) {
-        const float *x = row_of(a, p, r), *w = o.w + r * a.taps * a.channels + c;
-        for (int s = 0; x && s < a.taps; ++s) {
-          const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
-          if (column >= 0 && column < a.width)
-            sum = v_fma(get(x + column * a.channels + c, m), get(w + s * a.channels, m), sum);
+      vf sum[] = {start_of<GROUPED>(o.bias, c, a.group, m)};
+      each_exchange<GROUPED>(a.group, sum, [&](int d) {
+        for (int r = 0; r < a.rows; ++r) {
+          const float *x = row_of(a, p, r), *w = taps_of(a, o.w, c, d, r);
+          for (int s = 0; x && s < a.taps; ++s) {
+            const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
+            if (column >= 0 && column < a.width)
+              sum[0] = v_fma(get(x + column * a.channels + c, m), v_load(w + s * kLanes), sum[0]);
+          }
         }
-      }
-      put(o.y + p * o.y_row + q * o.y_pixel + c, o.relu ? v_relu(sum) : sum, m);
+      });
+      put(o.y + p * o.y_row + q * o.y_pixel + c, o.relu ? v_relu(sum[0]) : sum[0], m);
     }
   });
 }
@@ -108,7 +152,7 @@ void depthwise_pixels(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_
 /// f(v, p, i, k, s) for each product of RB rows of PX pixels and KH x KW taps, of one vector of
 /// channels: v of x meets tap (k, s) of pixel i of row p. x: the first tap of the first pixel;
 /// columns are `channels` apart. Row by row, so that no more than the weights of RB rows are in
-/// registers. INSIDE: all rows lie inside the image.
+/// registers. INSIDE: all of it lies inside the image.
 template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE, class Lanes, class F>
 [[gnu::always_inline]] inline void each_product(const float* x, ptrdiff_t x_row, ptrdiff_t channels,
                                                 const Ends& ends, Lanes m, const F& f) {
@@ -118,7 +162,7 @@ template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE, class Lanes, cl
     if (!INSIDE && (ends.rows >> r & 1)) continue;
 #pragma GCC unroll 20
     for (int j = 0; j < kColumns; ++j) {
-      if (outside(j, kColumns, KW, ends)) continue;
+      if (!INSIDE && outside(j, kColumns, KW, ends)) continue;
       const vf v = get(x + j * channels, m);
 #pragma GCC unroll 2
       for (int p = 0; p < RB; ++p) {
@@ -137,31 +181,34 @@ template <int KH, int KW, int STEP, int RB, int PX, bool INSIDE, class Lanes, cl
 /// RB rows of PX pixels from q, all channels. They are the innermost loop, since in memory the
 /// channels of a pixel follow each other. What is used in it is not read through references, which
 /// the stores of y could have changed.
-template <int KH, int KW, int STEP, int RB, int PX>
+template <bool GROUPED, int KH, int KW, int STEP, int RB, int PX, bool INSIDE>
 void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const float* x, float* y,
                     const Ends ends, Ahead& fetched) {
   const ptrdiff_t channels = a.channels, x_row = a.width * channels;
   const ptrdiff_t y_row = o.y_row, y_pixel = o.y_pixel;
   const float *w = o.w, *bias = o.bias;
   const bool relu = o.relu;
+  const int group = GROUPED ? a.group : 1;
   Ahead ahead = fetched;
   each(channels, [&](ptrdiff_t c, auto m) {
-    vf sum[RB][PX];
-    const vf start = bias ? get(bias + c, m) : v_zero();
-#pragma GCC unroll 2
-    for (auto& row : sum) {
-#pragma GCC unroll 4
-      for (vf& s : row) s = start;
-    }
-    const auto add = [&](vf v, int p, int i, int k, int s) __attribute__((always_inline)) {
-      sum[p][i] = v_fma(v, get(w + c + (k * KW + s) * channels, m), sum[p][i]);
-    };
-    each_product<KH, KW, STEP, RB, PX, false>(x + c, x_row, channels, ends, m, add);
+    vf sum[RB * PX];
+    const vf start = start_of<GROUPED>(bias, c, group, m);
+#pragma GCC unroll 14
+    for (vf& s : sum) s = start;
+    each_exchange<GROUPED>(
+        group, sum, [&](int d) __attribute__((always_inline)) {
+          const float* of_d = w + KH * KW * (group * c + d * kLanes);
+          const auto add = [&](vf v, int p, int i, int k, int s) __attribute__((always_inline)) {
+            vf& to = sum[p * PX + i];
+            to = v_fma(v, v_load(of_d + (k * KW + s) * kLanes), to);
+          };
+          each_product<KH, KW, STEP, RB, PX, INSIDE>(x + c, x_row, channels, ends, m, add);
+        });
 #pragma GCC unroll 2
     for (int p = 0; p < RB; ++p) {
-#pragma GCC unroll 4
+#pragma GCC unroll 7
       for (int i = 0; i < PX; ++i)
-        put(y + p * y_row + i * y_pixel + c, relu ? v_relu(sum[p][i]) : sum[p][i], m);
+        put(y + p * y_row + i * y_pixel + c, relu ? v_relu(sum[p * PX + i]) : sum[p * PX + i], m);
     }
     ahead.fetch<RB * PX * STEP * STEP, RB * PX>();
   });
@@ -169,16 +216,24 @@ void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const floa
 }
 
 /// RB rows from p.
-template <int KH, int KW, int STEP, int RB>
+template <bool GROUPED, int KH, int KW, int STEP, int RB>
 void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p, Ahead& ahead) {
-  each_tile(a, p, (RB - 1) * STEP + KH, [&]<int PX>(ptrdiff_t q, const float* x, const Ends& ends) {
+  // Groups wait for the FMA rather than for memory: the more sums the better, until they read too
+  // many pixels that share sets of L1.
+  constexpr int kMost = GROUPED && STEP == 1 && kLanes == 16 ? 7 : 4;
+  constexpr int kRows = (RB - 1) * STEP + KH;
+  each_tile<kMost>(a, p, kRows, [&]<int PX>(ptrdiff_t q, const float* x, const Ends& ends) {
     float* y = o.y + p * o.y_row + q * o.y_pixel;
-    depthwise_tile<KH, KW, STEP, RB, PX>(a, o, x, y, ends, ahead);
+    if (GROUPED && ends.none()) {
+      depthwise_tile<GROUPED, KH, KW, STEP, RB, PX, GROUPED>(a, o, x, y, ends, ahead);
+    } else {
+      depthwise_tile<GROUPED, KH, KW, STEP, RB, PX, false>(a, o, x, y, ends, ahead);
+    }
   });
   const Interior in = interior_of(a);
   for (int row = 0; row < RB; ++row) {
-    depthwise_pixels(a, o, p + row, 0, in.begin);
-    depthwise_pixels(a, o, p + row, in.end, a.columns);
+    depthwise_pixels<GROUPED>(a, o, p + row, 0, in.begin);
+    depthwise_pixels<GROUPED>(a, o, p + row, in.end, a.columns);
   }
 }
 
@@ -189,24 +244,27 @@ struct DepthwiseForm {
   void (*two)(const DepthwiseRows&, const DepthwiseOutput&, ptrdiff_t p, Ahead&);
 };
 
+template <bool GROUPED>
 constexpr DepthwiseForm kDepthwiseForms[] = {
-    {3, 3, 1, depthwise_rows<3, 3, 1, 1>, depthwise_rows<3, 3, 1, 2>},
-    {5, 5, 1, depthwise_rows<5, 5, 1, 1>, depthwise_rows<5, 5, 1, 2>},
-    {7, 7, 1, depthwise_rows<7, 7, 1, 1>, depthwise_rows<7, 7, 1, 2>},
-    {3, 3, 2, depthwise_rows<3, 3, 2, 1>, nullptr},
-    {5, 5, 2, depthwise_rows<5, 5, 2, 1>, nullptr},
+    {3, 3, 1, depthwise_rows<GROUPED, 3, 3, 1, 1>, depthwise_rows<GROUPED, 3, 3, 1, 2>},
+    {5, 5, 1, depthwise_rows<GROUPED, 5, 5, 1, 1>, depthwise_rows<GROUPED, 5, 5, 1, 2>},
+    {7, 7, 1, depthwise_rows<GROUPED, 7, 7, 1, 1>, depthwise_rows<GROUPED, 7, 7, 1, 2>},
+    {3, 3, 2, depthwise_rows<GROUPED, 3, 3, 2, 1>,
+     GROUPED ? depthwise_rows<GROUPED, 3, 3, 2, 2> : nullptr},
+    {5, 5, 2, depthwise_rows<GROUPED, 5, 5, 2, 1>, nullptr},
     // Phases of the data gradients of these two.
-    {3, 2, 1, depthwise_rows<3, 2, 1, 1>, nullptr},
-    {2, 3, 1, depthwise_rows<2, 3, 1, 1>, nullptr},
-    {2, 2, 1, depthwise_rows<2, 2, 1, 1>, nullptr},
-    {2, 1, 1, depthwise_rows<2, 1, 1, 1>, nullptr},
-    {1, 2, 1, depthwise_rows<1, 2, 1, 1>, nullptr},
-    {1, 1, 1, depthwise_rows<1, 1, 1, 1>, nullptr},
+    {3, 2, 1, depthwise_rows<GROUPED, 3, 2, 1, 1>, nullptr},
+    {2, 3, 1, depthwise_rows<GROUPED, 2, 3, 1, 1>, nullptr},
+    {2, 2, 1, depthwise_rows<GROUPED, 2, 2, 1, 1>, nullptr},
+    {2, 1, 1, depthwise_rows<GROUPED, 2, 1, 1, 1>, nullptr},
+    {1, 2, 1, depthwise_rows<GROUPED, 1, 2, 1, 1>, nullptr},
+    {1, 1, 1, depthwise_rows<GROUPED, 1, 1, 1, 1>, nullptr},
 };
 
-void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
+template <bool GROUPED>
+void depthwise_output_of(const DepthwiseRows& a, const DepthwiseOutput& o) {
   Ahead ahead{a.ahead, o.ahead};
-  for (const DepthwiseForm& form : kDepthwiseForms) {
+  for (const DepthwiseForm& form : kDepthwiseForms<GROUPED>) {
     if (!is_close(a) || a.rows != form.rows || a.taps != form.taps || a.step != form.step ||
         a.step_h != form.step)
       continue;
@@ -215,7 +273,11 @@ void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
     for (; p < o.rows; ++p) form.one(a, o, p, ahead);
     return;
   }
-  for (ptrdiff_t p = 0; p < o.rows; ++p) depthwise_pixels(a, o, p, 0, a.columns);
+  for (ptrdiff_t p = 0; p < o.rows; ++p) depthwise_pixels<GROUPED>(a, o, p, 0, a.columns);
+}
+
+void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {
+  a.group > 1 ? depthwise_output_of<true>(a, o) : depthwise_output_of<false>(a, o);
 }
 
 }  // namespace

@@ -65,6 +65,14 @@ inline vf v_fma(vf a, vf b, vf c) {
 inline void v_fma_to(vf& acc, vf a, vf b) {
   asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
 }
+/// Lane i takes lane from[i] of a.
+inline vf v_permute(vi from, vf a) {
+  return _mm256_permutevar8x32_ps(a, from);
+}
+/// i ^ d of each lane i.
+inline vi i_partners(int d) {
+  return _mm256_xor_si256(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(d));
+}
 inline vf v_relu(vf a) {
   return _mm256_max_ps(_mm256_setzero_ps(), a);
 }

@@ -64,6 +64,15 @@ inline vf v_fma(vf a, vf b, vf c) {
 inline void v_fma_to(vf& acc, vf a, vf b) {
   asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
 }
+/// Lane i takes lane from[i] of a.
+inline vf v_permute(vi from, vf a) {
+  return _mm512_maskz_permutexvar_ps(static_cast<vmask>(0xffff), from, a);
+}
+/// i ^ d of each lane i.
+inline vi i_partners(int d) {
+  const vi lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_xor_si512(lanes, _mm512_set1_epi32(d));
+}
 /// max(a, 0), and NaN stays NaN (the second operand of maxps wins when one is NaN).
 inline vf v_relu(vf a) {
   return _mm512_maskz_max_ps(static_cast<vmask>(0xffff), _mm512_setzero_ps(), a);
