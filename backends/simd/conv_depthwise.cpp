@@ -155,6 +155,10 @@ bool run_depthwise(ConvWork& work, Context& context) {
   if (!small_groups(work.groups, work.group_in, work.group_out, kernels)) return false;
   // Of a whole 512-bit vector of channels, pixels two apart, panels (conv_run.cpp) are faster.
   if (work.group_in == 16 && work.in_step_w > 1) return false;
+  for (std::size_t i = 0; i < work.phase_count && work.group_in > 1; ++i) {
+    const Phase& phase = work.phases[i];
+    if (!phase.taps.empty() && !kernels.depthwise_tiled(grid_of(work, phase))) return false;
+  }
   std::int64_t taps = 0, rows = 0, columns = 0;
   for (std::size_t i = 0; i < work.phase_count; ++i) {
     Phase& phase = work.phases[i];
@@ -197,6 +201,7 @@ bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& contex
   a.columns = dy[2];
   a.channels = x[3];
   a.group = static_cast<int>(dw[3]);
+  if (a.group > 1 && !kernels.depthwise_gradient_tiled(a)) return false;
   const std::int64_t elements = dw[1] * dw[2] * dw[3] * round_up(x[3], kernels.lanes);
   const std::int64_t blocks = (x[0] + api::kSampleBlock - 1) / api::kSampleBlock;
   double* sums = scratch.get<double>(Use::sums, elements);

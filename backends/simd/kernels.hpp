@@ -311,6 +311,10 @@ struct Kernels {
   bool (*weight_pair)(int runs, int run, int vectors);
   void (*depthwise_output)(const DepthwiseRows&, const DepthwiseOutput&);
   void (*depthwise_gradient)(const DepthwiseRows&, const DepthwiseGradient&);
+  /// Whether there are tiles for these taps. Without, outputs are formed one by one, for which
+  /// groups are too slow; gradients of groups need them.
+  bool (*depthwise_tiled)(const DepthwiseRows&);
+  bool (*depthwise_gradient_tiled)(const DepthwiseRows&);
 
   /// a = L with L L^T = a; k > 0 when pivot k (from 1) is not positive, a is then as it was.
   int (*cholesky_block)(const TriangleBlock&);

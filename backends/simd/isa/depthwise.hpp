@@ -219,13 +219,15 @@ void depthwise_tile(const DepthwiseRows& a, const DepthwiseOutput& o, const floa
 template <bool GROUPED, int KH, int KW, int STEP, int RB>
 void depthwise_rows(const DepthwiseRows& a, const DepthwiseOutput& o, ptrdiff_t p, Ahead& ahead) {
   // Groups wait for the FMA rather than for memory: the more sums the better, until they read too
-  // many pixels that share sets of L1.
-  constexpr int kMost = GROUPED && STEP == 1 && kLanes == 16 ? 7 : 4;
+  // many pixels that share sets of L1, and tiles inside the image that ask no questions. Larger
+  // kernels are not worth the code.
+  constexpr bool kMany = GROUPED && KH <= 3;
+  constexpr int kMost = kMany && STEP == 1 && kLanes == 16 ? 7 : 4;
   constexpr int kRows = (RB - 1) * STEP + KH;
   each_tile<kMost>(a, p, kRows, [&]<int PX>(ptrdiff_t q, const float* x, const Ends& ends) {
     float* y = o.y + p * o.y_row + q * o.y_pixel;
-    if (GROUPED && ends.none()) {
-      depthwise_tile<GROUPED, KH, KW, STEP, RB, PX, GROUPED>(a, o, x, y, ends, ahead);
+    if (kMany && ends.none()) {
+      depthwise_tile<GROUPED, KH, KW, STEP, RB, PX, kMany>(a, o, x, y, ends, ahead);
     } else {
       depthwise_tile<GROUPED, KH, KW, STEP, RB, PX, false>(a, o, x, y, ends, ahead);
     }
@@ -262,18 +264,27 @@ constexpr DepthwiseForm kDepthwiseForms[] = {
 };
 
 template <bool GROUPED>
+const DepthwiseForm* form_of(const DepthwiseRows& a) {
+  for (const DepthwiseForm& form : kDepthwiseForms<GROUPED>) {
+    if (is_close(a) && a.rows == form.rows && a.taps == form.taps && a.step == form.step &&
+        a.step_h == form.step)
+      return &form;
+  }
+  return nullptr;
+}
+
+bool depthwise_tiled(const DepthwiseRows& a) {
+  return form_of<true>(a) != nullptr;
+}
+
+template <bool GROUPED>
 void depthwise_output_of(const DepthwiseRows& a, const DepthwiseOutput& o) {
   Ahead ahead{a.ahead, o.ahead};
-  for (const DepthwiseForm& form : kDepthwiseForms<GROUPED>) {
-    if (!is_close(a) || a.rows != form.rows || a.taps != form.taps || a.step != form.step ||
-        a.step_h != form.step)
-      continue;
-    ptrdiff_t p = 0;
-    for (; form.two && p + 2 <= o.rows; p += 2) form.two(a, o, p, ahead);
-    for (; p < o.rows; ++p) form.one(a, o, p, ahead);
-    return;
-  }
-  for (ptrdiff_t p = 0; p < o.rows; ++p) depthwise_pixels<GROUPED>(a, o, p, 0, a.columns);
+  const DepthwiseForm* form = form_of<GROUPED>(a);
+  ptrdiff_t p = 0;
+  for (; form && form->two && p + 2 <= o.rows; p += 2) form->two(a, o, p, ahead);
+  for (; form && p < o.rows; ++p) form->one(a, o, p, ahead);
+  for (; p < o.rows; ++p) depthwise_pixels<GROUPED>(a, o, p, 0, a.columns);
 }
 
 void depthwise_output(const DepthwiseRows& a, const DepthwiseOutput& o) {

@@ -129,45 +129,49 @@ void gradient_close(const DepthwiseRows& a, const DepthwiseGradient& g) {
 }
 
 /// One tap of any kernel.
-template <bool GROUPED, class Lanes>
-inline void gradient_tap(const DepthwiseRows& a, const DepthwiseGradient& g, int d, int r, int s,
+template <class Lanes>
+inline void gradient_tap(const DepthwiseRows& a, const DepthwiseGradient& g, int r, int s,
                          ptrdiff_t c, Lanes m) {
-  float* acc = taps_of(a, g.acc, c, d, r) + s * kLanes;
+  float* acc = taps_of(a, g.acc, c, 0, r) + s * kLanes;
   vf sum = g.add ? v_load(acc) : v_zero();
   for (ptrdiff_t p = 0; p < g.rows; ++p) {
     const float *x = row_of(a, p, r), *dy = g.dy + p * a.columns * a.channels + c;
     for (ptrdiff_t q = 0; x && q < a.columns; ++q) {
       const ptrdiff_t column = a.first + s * a.tap_step + q * a.step;
       if (column >= 0 && column < a.width)
-        sum = v_fma(get(x + column * a.channels + c, m),
-                    exchanged<GROUPED>(get(dy + q * a.channels, m), d), sum);
+        sum = v_fma(get(x + column * a.channels + c, m), get(dy + q * a.channels, m), sum);
     }
   }
   v_store(acc, sum);
 }
 
+/// The form of these taps, or nullptr.
 template <bool GROUPED>
-void depthwise_gradient_of(const DepthwiseRows& a, const DepthwiseGradient& g) {
+auto gradient_of(const DepthwiseRows& a)
+    -> void (*)(const DepthwiseRows&, const DepthwiseGradient&) {
   constexpr int kOfFive = kLanes == 16 ? 5 : 1;  // AVX-512 has registers for 25 sums
   const auto is = [&](int size, int step) {
     return is_close(a) && a.rows == size && a.taps == size && a.step == step && a.step_h == step;
   };
-  if (is(3, 1)) return gradient_close<GROUPED, 3, 3, 1>(a, g);
-  if (is(3, 2)) return gradient_close<GROUPED, 3, 3, 2>(a, g);
-  if (is(5, 1)) return gradient_close<GROUPED, kOfFive, 5, 1>(a, g);
-  if (is(5, 2)) return gradient_close<GROUPED, kOfFive, 5, 2>(a, g);
-  if (is(7, 1)) return gradient_close<GROUPED, 1, 7, 1>(a, g);
-  for (int d = 0; d < a.group; ++d) {
-    for (int r = 0; r < a.rows; ++r) {
-      for (int s = 0; s < a.taps; ++s)
-        each(g.end - g.begin,
-             [&](ptrdiff_t c, auto m) { gradient_tap<GROUPED>(a, g, d, r, s, g.begin + c, m); });
-    }
-  }
+  if (is(3, 1)) return gradient_close<GROUPED, 3, 3, 1>;
+  if (is(3, 2)) return gradient_close<GROUPED, 3, 3, 2>;
+  if (is(5, 1)) return gradient_close<GROUPED, kOfFive, 5, 1>;
+  if (is(5, 2)) return gradient_close<GROUPED, kOfFive, 5, 2>;
+  if (is(7, 1)) return gradient_close<GROUPED, 1, 7, 1>;
+  return nullptr;
+}
+
+bool depthwise_gradient_tiled(const DepthwiseRows& a) {
+  return gradient_of<true>(a) != nullptr;
 }
 
 void depthwise_gradient(const DepthwiseRows& a, const DepthwiseGradient& g) {
-  a.group > 1 ? depthwise_gradient_of<true>(a, g) : depthwise_gradient_of<false>(a, g);
+  if (const auto form = a.group > 1 ? gradient_of<true>(a) : gradient_of<false>(a))
+    return form(a, g);
+  for (int r = 0; r < a.rows; ++r) {
+    for (int s = 0; s < a.taps; ++s)
+      each(g.end - g.begin, [&](ptrdiff_t c, auto m) { gradient_tap(a, g, r, s, g.begin + c, m); });
+  }
 }
 
 }  // namespace

@@ -52,6 +52,8 @@ constexpr isaribi::simd::Kernels kernel_table(const char* name) {
   k.stage_rows = stage_rows;
   k.depthwise_output = depthwise_output;
   k.depthwise_gradient = depthwise_gradient;
+  k.depthwise_tiled = depthwise_tiled;
+  k.depthwise_gradient_tiled = depthwise_gradient_tiled;
   k.bn_statistics = bn_statistics;
   k.bn_normalize = bn_normalize;
   k.bn_backward_reduce = bn_backward_reduce;
