@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Weight gradients: the forms for many channels and for one channel per group. The general one is
+// Weight gradients: the forms for many channels and for groups of few. The general one is
 // Conv::do_backward_weights.
 #pragma once
 
@@ -22,7 +22,8 @@ WeightPixel* list_pixels(std::int64_t rows, std::int64_t columns, PixelSteps x, 
 /// conv_weights_wide.cpp
 bool run_wide_weights(const api::ConvBackwardWeights& args, Context& context);
 
-/// dw of a layer with one channel per group and as many outputs; false where it does not apply.
+/// dw of a layer with one channel per group, or 2^k that a vector holds, and as many outputs; false
+/// where it does not apply.
 /// conv_depthwise.cpp
 bool run_depthwise_weights(const api::ConvBackwardWeights& args, Context& context);
 

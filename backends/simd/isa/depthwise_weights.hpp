@@ -145,7 +145,7 @@ inline void gradient_tap(const DepthwiseRows& a, const DepthwiseGradient& g, int
   v_store(acc, sum);
 }
 
-/// The form of these taps, or nullptr.
+/// The form of these taps, or nullptr: gradient_tap does without one, but not for groups.
 template <bool GROUPED>
 auto gradient_of(const DepthwiseRows& a)
     -> void (*)(const DepthwiseRows&, const DepthwiseGradient&) {
