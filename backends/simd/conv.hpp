@@ -75,8 +75,8 @@ class Conv final : public api::ConvOps {
 /// Runs `work`: packs weights, pads strips, calls panels. conv_run.cpp
 void run_conv(ConvWork& work, Context& context);
 
-/// Layers with one channel per group, or 2^k that a vector holds, both passes through ConvWork; false
-/// where it does not apply. conv_depthwise.cpp
+/// Layers with one channel per group, or 2^k that a vector holds, both passes through ConvWork;
+/// false where it does not apply. conv_depthwise.cpp
 bool run_depthwise(ConvWork& work, Context& context);
 
 /// The form for few output channels, when it applies; phases hold their runs. conv_wide.cpp
