@@ -20,6 +20,13 @@ constexpr std::int64_t kShortSum = 256;       // A is read faster than fetched b
 constexpr std::int64_t kTilesAhead = 4;       // fetched then
 constexpr std::int64_t kFewPanels = 16;       // per thread: too few to be whole
 
+/// Whether a block of `rows` rows of A is packed although they are contiguous: they lie so far
+/// apart that L2 would not hold them, and so many columns of C read them that it is repaid.
+bool scattered(const Product& p, std::int64_t rows, std::int64_t columns) {
+  constexpr std::int64_t kRepaysPacking = 2048;
+  return columns >= kRepaysPacking && rows > 2 * lines_held(p.a.row);
+}
+
 /// The rows and columns of C of one thread.
 struct Region {
   Range rows, columns;
@@ -301,7 +308,7 @@ void multiply_region(const Product& p, const Kernels& kernels, const Plan& plan,
   const std::int64_t part = round_up((rows + parts - 1) / parts, plan.height);
   block.one_panel = parts == 1 && !plan.along_rows;
   const std::int64_t held = block.one_panel ? plan.width : std::min(columns, plan.columns);
-  if (plan.pack_a)
+  if (plan.pack_a || scattered(p, part, columns))
     block.a =
         scratch.get<float>(Use::strip, part / plan.height * panel_a(plan, plan.depth), thread);
   block.b = scratch.get<float>(Use::weights,

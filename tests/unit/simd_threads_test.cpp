@@ -42,6 +42,25 @@ TEST_CASE("products of simd do not depend on the number of threads") {
   });
 }
 
+TEST_CASE("rows far apart have the same bits packed and where they lie") {
+  // 100 rows of 32 KB are packed, 9 of them are not.
+  constexpr std::int64_t m = 100, k = 8192, n = 2051, few = 9;
+  omp_set_num_threads(1);
+  const Tensor a = waves({m, k}, 0.37), b = waves({k, n}, 0.71);
+  for_each_level([&](api::Backend& backend, const std::string& isa) {
+    const auto product = [&](const Tensor& rows) {
+      const Tensor c = Tensor::zeros({rows.shape()[0], n}, DType::f32);
+      backend.linalg().gemm({.a = rows, .b = b, .c = c, .alpha = 1.5});
+      return c;
+    };
+    const Tensor all = product(a);
+    for (const std::int64_t i : {0l, 47l, m - few}) {
+      INFO(isa << ", from row " << i);
+      CHECK(same_bits(product(a.rows(i, i + few)), all.rows(i, i + few)));
+    }
+  });
+}
+
 TEST_CASE("a sample has the same bits in a batch of any size") {
   // Few rows are multiplied in other ways than many; sums of up to 64 terms, too. Ranks that share
   // a batch rely on it.
