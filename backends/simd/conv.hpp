@@ -82,9 +82,9 @@ bool run_depthwise(ConvWork& work, Context& context);
 /// The form for few output channels, when it applies; phases hold their runs. conv_wide.cpp
 bool run_wide(ConvWork& work, Context& context);
 
-/// Copies rows [row, row + rows) of the padded image to `to` ([rows, padded_w, pixel]), zeros
-/// outside.
+/// Copies rows [row, row + rows) of the padded image, of each pixel the first `channels` channels,
+/// to `to` ([rows, padded_w, pixel]), zeros outside.
 void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::int64_t rows,
-              float* to);
+              std::int64_t channels, std::int64_t pixel, float* to);
 
 }  // namespace isaribi::simd

@@ -244,7 +244,8 @@ Strip load_strip(const Prepared& p, std::int64_t n, std::int64_t first, float* b
   strip.x = buffer;
   strip.x_image = p.in_rows * work.row();
   for (std::int64_t i = 0; i < strip.images; ++i)
-    pad_rows(work, work.x + (n + i) * image, from, rows, buffer + i * strip.x_image);
+    pad_rows(work, work.x + (n + i) * image, from, rows, work.c, work.pixel(),
+             buffer + i * strip.x_image);
   return strip;
 }
 
@@ -345,15 +346,15 @@ Phase& ConvWork::add_phase() {
 }
 
 void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::int64_t rows,
-              float* to) {
+              std::int64_t channels, std::int64_t pixel, float* to) {
   const auto zero = [](float* at, std::int64_t count) {
     std::memset(at, 0, static_cast<std::size_t>(count) * sizeof(float));
   };
   const auto copy = [](float* at, const float* from, std::int64_t count) {
     std::memcpy(at, from, static_cast<std::size_t>(count) * sizeof(float));
   };
-  const std::int64_t width = work.row(), lead = work.lead_w * work.pixel(),
-                     inner = work.w * work.pixel();
+  const std::int64_t width = work.padded_w() * pixel, lead = work.lead_w * pixel,
+                     inner = work.w * pixel;
   for (std::int64_t r = row; r < row + rows; ++r, to += width) {
     const std::int64_t h = r - work.lead_h;
     if (h < 0 || h >= work.h) {
@@ -362,11 +363,11 @@ void pad_rows(const ConvWork& work, const float* image, std::int64_t row, std::i
     }
     zero(to, lead);
     const float* from = image + h * work.w * work.c;
-    if (work.apart == 0) {
+    if (channels == work.c && pixel == work.c) {
       copy(to + lead, from, inner);
     } else {
       for (std::int64_t w = 0; w < work.w; ++w)
-        copy(to + lead + w * work.pixel(), from + w * work.c, work.c);
+        copy(to + lead + w * pixel, from + w * work.c, channels);
     }
     zero(to + lead + inner, width - lead - inner);
   }

@@ -143,21 +143,11 @@ Place gather(const Weights& w, const Strip& strip, std::int64_t g, float* to) {
   const std::int64_t x_image = w.in_rows * work.padded_w() * w.x_c,
                      dy_image = strip.rows * w.q * w.dy_c;
   const Place place{to, to + strip.images * x_image, x_image, dy_image};
-  const float* from = work.x + strip.n * work.h * work.w * work.c + g * work.group_in;
-  for (std::int64_t i = 0; i < strip.images; ++i) {
-    for (std::int64_t r = 0; r < w.in_rows; ++r) {
-      const std::int64_t h = strip.first * work.in_step_h + r - work.lead_h;
-      for (std::int64_t column = 0; column < work.padded_w(); ++column, to += w.x_c) {
-        const std::int64_t at = column - work.lead_w;
-        if (h < 0 || h >= work.h || at < 0 || at >= work.w) {
-          std::fill_n(to, w.x_c, 0.0f);
-        } else {
-          std::copy_n(from + ((i * work.h + h) * work.w + at) * work.c, w.x_c, to);
-        }
-      }
-    }
-  }
-  from = w.dy + (strip.n * w.p + strip.first) * w.q * w.o + g * w.group_o;
+  const std::int64_t image = work.h * work.w * work.c;
+  for (std::int64_t i = 0; i < strip.images; ++i, to += x_image)
+    pad_rows(work, work.x + (strip.n + i) * image + g * work.group_in, strip.first * work.in_step_h,
+             w.in_rows, w.x_c, w.x_c, to);
+  const float* from = w.dy + (strip.n * w.p + strip.first) * w.q * w.o + g * w.group_o;
   for (std::int64_t i = 0; i < strip.images; ++i) {
     for (std::int64_t pixel = 0; pixel < strip.rows * w.q; ++pixel, to += w.dy_c)
       std::copy_n(from + (i * w.p * w.q + pixel) * w.o, w.dy_c, to);
@@ -178,7 +168,7 @@ Place place_of(const Weights& w, const Strip& strip, float* buffer) {
     place.x = buffer;
     place.x_image = w.in_rows * row_elements;
     for (std::int64_t i = 0; i < strip.images; ++i)
-      pad_rows(work, work.x + (strip.n + i) * image_elements, from, in_rows,
+      pad_rows(work, work.x + (strip.n + i) * image_elements, from, in_rows, work.c, work.c,
                buffer + i * place.x_image);
   }
   return place;
