@@ -38,8 +38,8 @@ struct Plan {
   std::int64_t width, height;   // of a panel of B, of a panel of A
   std::int64_t depth, columns;  // of a block, at most; the first depends on K only
   std::int64_t rows;            // of a block, at least, and less than twice as many
-  bool pack_a, pack_b;
-  bool along_rows;  // tiles go along the rows of C, else along panels of B
+  bool pack_a, pack_b;          // the first always; gemm.cpp packs A that is `scattered`, too
+  bool along_rows;              // tiles go along the rows of C, else along panels of B
 };
 
 /// Elements from one packed panel to the next: not a multiple of a page, whose lines would share

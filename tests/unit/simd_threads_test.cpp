@@ -43,8 +43,8 @@ TEST_CASE("products of simd do not depend on the number of threads") {
 }
 
 TEST_CASE("rows far apart have the same bits packed and where they lie") {
-  // 100 rows of 32 KB are packed, 9 of them are not.
-  constexpr std::int64_t m = 100, k = 8192, n = 2051, few = 9;
+  // 200 rows of 32 KB are packed, 9 of them are not.
+  constexpr std::int64_t m = 200, k = 8192, n = 2051, few = 9;
   omp_set_num_threads(1);
   const Tensor a = waves({m, k}, 0.37), b = waves({k, n}, 0.71);
   for_each_level([&](api::Backend& backend, const std::string& isa) {
